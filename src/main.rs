@@ -1,1 +1,2 @@
-fn main(){}
+//! sbrun, the command.
+fn main() {}

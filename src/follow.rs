@@ -1,0 +1,1 @@
+//! The one loop that watches a launched job until it ends.

@@ -1,0 +1,13 @@
+//! The cluster: sole owner of the Kubernetes client; plan → manifest, object → model.
+
+pub mod checks;
+pub mod connect;
+pub mod credential;
+pub mod error;
+pub mod jobs;
+pub mod labels;
+pub mod logs;
+pub mod manifest;
+pub mod observe;
+pub mod retry;
+pub mod watch;

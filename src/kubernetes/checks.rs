@@ -1,0 +1,1 @@
+//! What can be checked on the server before anything is created.

@@ -1,0 +1,1 @@
+//! The exec credential plugin, run once.

@@ -1,0 +1,1 @@
+//! Creating, ending, reading and removing Jobs.

@@ -1,0 +1,1 @@
+//! Names of labels and annotations: their one home.

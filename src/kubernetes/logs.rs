@@ -1,0 +1,1 @@
+//! Following the log of a container over cuts and rotations.

@@ -1,0 +1,1 @@
+//! From a launch plan to the objects that are sent.

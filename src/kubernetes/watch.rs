@@ -1,0 +1,1 @@
+//! Watches as wake-up hints.

@@ -1,0 +1,1 @@
+//! This machine: runs a plan as a process, under the same limits.

@@ -1,0 +1,22 @@
+//! The domain: values and every pure decision.
+//!
+//! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
+
+pub mod diagnose;
+pub mod duration;
+pub mod evidence;
+pub mod exit_code;
+pub mod footprint;
+pub mod identity;
+pub mod instance_map;
+pub mod instance_type;
+pub mod job_event;
+pub mod launch_plan;
+pub mod log_resume;
+pub mod outcome;
+pub mod package;
+pub mod python_imports;
+pub mod quantity;
+pub mod reason;
+pub mod settings;
+pub mod story;

@@ -1,0 +1,1 @@
+//! The instance map: size profile → node group, instance type, footprint.

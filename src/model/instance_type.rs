@@ -1,0 +1,1 @@
+//! What pods may use of an EC2 instance type.

@@ -1,0 +1,1 @@
+//! Resuming a log without repeating a line and without hiding a gap.

@@ -1,0 +1,1 @@
+//! The local imports of Python sources.

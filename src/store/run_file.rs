@@ -1,0 +1,1 @@
+//! One file for each submission, so that nothing launched is forgotten.
