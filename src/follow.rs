@@ -1,1 +1,90 @@
 //! The one loop that watches a launched job until it ends.
+//!
+//! `submit`, `logs -f`, `wait` and `--local` are views of this loop: that is why they cannot disagree. It observes,
+//! lets [`diagnose`] judge, carries the output home, ends the job when its own limits say so, and leaves the verdict.
+
+pub mod cluster;
+pub mod launcher;
+mod log_tail;
+pub mod machine;
+mod output;
+mod session;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::{
+    error::Result,
+    model::{evidence::Evidence, job_event::JobEvent, story::Story},
+};
+
+pub use launcher::{Detail, RunningJob};
+use session::Session;
+
+/// What a follower is asked to do from outside the loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Leave; the job goes on.
+    Detach,
+    /// End the job as cancelled and see it end.
+    Cancel {
+        /// Who, for the record.
+        by: String,
+        /// How long to see it end.
+        patience: Duration,
+    },
+}
+
+/// How to follow.
+#[derive(Debug, Clone)]
+pub struct FollowOptions {
+    /// Whether to carry the output home.
+    pub output: bool,
+    /// Who follows, for the record of an end that the loop decides.
+    pub follower: String,
+    /// How often to renew the lease; none when the job does not live by one that is ours.
+    pub lease_interval: Option<Duration>,
+    /// Silence before a heartbeat, before the flow runs.
+    pub heartbeat_waiting: Duration,
+    /// Silence before a heartbeat, while it runs.
+    pub heartbeat_running: Duration,
+}
+
+impl FollowOptions {
+    /// Returns the options of a follower named `follower` that wants the output.
+    #[must_use]
+    pub fn new(follower: String) -> Self {
+        Self {
+            output: true,
+            follower,
+            lease_interval: None,
+            heartbeat_waiting: Duration::from_secs(60),
+            heartbeat_running: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub enum Followed {
+    /// The job finished; the story has a verdict.
+    Finished(Box<(Story, Evidence)>),
+    /// The follower left; the job goes on.
+    Detached(Box<(Story, Evidence)>),
+    /// The job was told to end and is still using its grace.
+    Ending(Box<(Story, Evidence)>),
+}
+
+/// Follows `job` until it ends or `controls` says to leave, and tells `view` everything that happens.
+///
+/// Errors come from a view that cannot write, or from a cluster that refuses to answer for good; a cluster that does not
+/// answer is awaited.
+pub async fn follow<J, V>(job: &mut J, evidence: Evidence, options: FollowOptions, controls: mpsc::Receiver<Control>, view: V) -> Result<Followed>
+where
+    J: RunningJob,
+    V: FnMut(JobEvent, Timestamp) -> Result<()>,
+{
+    Session::new(job, evidence, options, controls, view).run().await
+}

@@ -7,8 +7,8 @@
 //!   into model values and plans into outside effects.
 //! * [`follow`] is the one loop that watches a launched job until it ends and emits typed events.
 //!   `submit`, `logs -f`, `wait` and `--local` are views of that loop: that is why they cannot disagree.
-//! * `commands` are short scripts, one file each: arguments → plan → act → show.
-//! * `output` owns every byte that is written.
+//! * [`commands`] are short scripts, one file each: arguments → plan → act → show.
+//! * [`output`] owns every byte that is written.
 //!
 //! ```text
 //!  flow.py  instance-map.yaml  flags          Job, Pod, Node, Event, ConfigMap
@@ -35,10 +35,86 @@
 //! Dependencies point inward: `commands → follow → {kubernetes, local, store} → model`, `output → model`.
 //! `tests/architecture.rs` reads every file's imports against this rule.
 
+pub mod cli;
+pub mod commands;
 pub mod environment;
 pub mod error;
 pub mod follow;
 pub mod kubernetes;
 pub mod local;
 pub mod model;
+pub mod output;
 pub mod store;
+
+use std::{ffi::OsString, panic, process};
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, ColorChoice, Format},
+    commands::context::Context,
+    environment::Environment,
+    error::{Error, Result},
+    model::exit_code::ExitCode,
+    output::ui::{self, Ui, UiOptions},
+};
+
+/// Carries out a command line and returns the exit code of the contract.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> process::ExitCode {
+    install_panic_hook();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data on standard output; a wrong command line is talk and exits 2. A closed pipe is success.
+            if error.print().is_err() && error.use_stderr() {
+                return process::ExitCode::from(ExitCode::USAGE.0);
+            }
+            return process::ExitCode::from(if error.use_stderr() { ExitCode::USAGE.0 } else { ExitCode::SUCCESS.0 });
+        }
+    };
+    let mut ui = Ui::new(ui_options(&cli), &environment);
+    let result = start(cli, environment, &mut ui);
+    ui.clear_progress();
+    let code = result.unwrap_or_else(|error| {
+        ui.error(&error);
+        error.kind().exit_code()
+    });
+    process::ExitCode::from(code.0)
+}
+
+fn ui_options(cli: &Cli) -> UiOptions {
+    let format = match cli.global.output {
+        None | Some(Format::Table) => ui::Format::Table,
+        Some(Format::Json) => ui::Format::Json,
+        Some(Format::Yaml) => ui::Format::Yaml,
+        Some(Format::Name) => ui::Format::Name,
+        Some(Format::Jsonl) => ui::Format::Jsonl,
+    };
+    let color = match cli.global.color {
+        ColorChoice::Auto => ui::Color::Auto,
+        ColorChoice::Always => ui::Color::Always,
+        ColorChoice::Never => ui::Color::Never,
+    };
+    UiOptions { format, color, quiet: cli.global.quiet, verbose: cli.global.verbose, yes: cli.global.yes }
+}
+
+fn start(cli: Cli, environment: Environment, ui: &mut Ui) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::internal("cannot start the runtime").caused_by(error))?;
+    let context = Context::new(environment, cli.global);
+    let result = runtime.block_on(commands::run(cli.command, &context, ui));
+    runtime.shutdown_background(); // a blocked name look-up or prompt must not hold the exit
+    result
+}
+
+/// A panic is a bug: say so, put the cursor back, and exit with the code that means it.
+#[expect(clippy::exit, reason = "release builds abort on panic, and nothing else could choose the exit code")]
+fn install_panic_hook() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        usual(info);
+        ui::bug();
+        process::exit(i32::from(ExitCode::INTERNAL.0));
+    }));
+}

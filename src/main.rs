@@ -1,2 +1,9 @@
 //! sbrun, the command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use sbrun::environment::Environment;
+
+fn main() -> ExitCode {
+    sbrun::run(std::env::args_os(), Environment::from_process())
+}

@@ -1,1 +1,23 @@
-fn main() {}
+//! All tests of sbrun in one binary. `tests/run` sets up what they need.
+
+mod common;
+
+mod architecture;
+mod cli;
+mod generated;
+mod scenarios;
+
+/// A test file that is not declared never runs: every file below `tests/` must be named by its parent.
+#[test]
+fn no_test_file_is_forgotten() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for (parent, folder) in [("main.rs", "."), ("common.rs", "common"), ("cli.rs", "cli"), ("scenarios.rs", "scenarios")] {
+        let declared = std::fs::read_to_string(tests.join(parent)).unwrap();
+        for entry in std::fs::read_dir(tests.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+                assert!(declared.contains(&format!("mod {module};")), "tests/{folder}/{name} is not declared in tests/{parent}");
+            }
+        }
+    }
+}

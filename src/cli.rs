@@ -1,0 +1,114 @@
+//! The command line: what can be typed. Nothing here decides anything.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::{commands, output::manual};
+
+/// Run one program on one Kubernetes machine of the right size
+///
+/// sbrun sends a flow to the node group of its size. The group rests at 0: its machine is started for the job and goes when
+/// the job is done. All the while sbrun says what is happening, why it is not running yet, and in the end whose fault a
+/// failure was.
+#[derive(Debug, Parser)]
+#[command(name = "sbrun", version, max_term_width = 100, propagate_version = false, disable_help_subcommand = true, after_long_help = manual::top())]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct GlobalArgs {
+    /// Output format
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Instance map to use
+    #[arg(long, global = true, value_name = "FILE")]
+    pub map: Option<PathBuf>,
+    /// Context of the kubeconfig to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace of the jobs
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Say only what was asked for
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more (can be repeated)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Colour the output
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+    /// Names only
+    Name,
+    /// One JSON document a line, as things happen
+    Jsonl,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a flow on a machine of its size
+    Submit(Box<commands::submit::SubmitArgs>),
+    /// Print the output of a job
+    Logs(commands::logs::LogsArgs),
+    /// Wait until jobs have finished
+    Wait(commands::wait::WaitArgs),
+    /// Explain a job: where it stands, why, and what to do next
+    Why(commands::why::WhyArgs),
+    /// List jobs
+    List(commands::list::ListArgs),
+    /// Stop jobs and keep their record
+    Cancel(commands::cancel::CancelArgs),
+    /// Run a job again, with the code and arguments that it recorded
+    Rerun(commands::rerun::RerunArgs),
+    /// Remove finished jobs and whatever belongs to them
+    Clean(commands::clean::CleanArgs),
+    /// Show the sizes that the instance map offers
+    Sizes(commands::sizes::SizesArgs),
+    /// Show settings with their origin
+    Config(commands::config::ConfigArgs),
+    /// Show the versions of sbrun and of the cluster
+    Version(commands::version::VersionArgs),
+    /// Print the completion script of a shell
+    Completions(commands::generate::CompletionsArgs),
+    /// Print the manual page of a command
+    Man(commands::generate::ManArgs),
+    /// Write completions and manual pages into a folder
+    #[command(hide = true)]
+    Generate(commands::generate::GenerateArgs),
+}

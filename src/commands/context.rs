@@ -1,0 +1,60 @@
+//! What every command starts from: surroundings, global options, cluster, map, who I am.
+
+use std::sync::Arc;
+
+use crate::{
+    cli::GlobalArgs,
+    environment::Environment,
+    error::Result,
+    kubernetes::connect::{Cluster, ConnectOptions},
+    model::{identity::label_value, launch_plan::User},
+    output::ui,
+};
+
+/// What every command starts from.
+#[derive(Debug)]
+pub struct Context {
+    /// The surroundings of this process.
+    pub environment: Environment,
+    /// The options of every command.
+    pub global: GlobalArgs,
+}
+
+impl Context {
+    /// Returns the context of a command line.
+    #[must_use]
+    pub fn new(environment: Environment, global: GlobalArgs) -> Self {
+        Self { environment, global }
+    }
+
+    /// Connects to the cluster that flags and variables name. Makes no request.
+    pub async fn connect(&self, namespace_of_map: Option<&str>) -> Result<Cluster> {
+        let setting = |flag: &Option<String>, variable: &str| flag.clone().or_else(|| self.environment.get(variable).map(ToOwned::to_owned));
+        let options = ConnectOptions {
+            context: setting(&self.global.context, "SBRUN_CONTEXT"),
+            namespace: setting(&self.global.namespace, "SBRUN_NAMESPACE").or_else(|| namespace_of_map.map(ToOwned::to_owned)),
+        };
+        Cluster::connect(&options, &self.environment, Arc::new(|text: String| ui::notice(&text))).await
+    }
+
+    /// Returns who I am without asking anybody: `$SBRUN_USER`, else the CI actor.
+    #[must_use]
+    pub fn stated_user(&self) -> Option<User> {
+        let name = self.environment.get("SBRUN_USER").map(ToOwned::to_owned).or_else(|| self.environment.ci().and_then(|ci| ci.actor))?;
+        Some(User { label: label_value(&name), name })
+    }
+
+    /// Returns who I am: `$SBRUN_USER`, else the CI actor, else the API server's name for me, else the user of this machine.
+    pub async fn user(&self, cluster: Option<&Cluster>) -> User {
+        if let Some(user) = self.stated_user() {
+            return user;
+        }
+        let known = match cluster {
+            Some(cluster) => crate::kubernetes::checks::identity(cluster).await,
+            None => None,
+        };
+        let name = known.or_else(|| self.environment.get("USER").or_else(|| self.environment.get("LOGNAME")).map(ToOwned::to_owned));
+        let name = name.unwrap_or_else(|| "unknown".to_owned());
+        User { label: label_value(&name), name }
+    }
+}

@@ -1,0 +1,113 @@
+//! Ctrl-C, SIGTERM and SIGHUP while a job is followed.
+
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    error::{Error, Result},
+    follow::{Control, machine::StopSignal},
+    model::launch_plan::OnInterrupt,
+    output::prompt,
+};
+
+/// How long a cancelled job may take to end before sbrun leaves: a CI runner kills after 7.5 s and 2.5 s more.
+const PATIENCE_IN_CI: Duration = Duration::from_millis(3500);
+/// The same when somebody looks on.
+const PATIENCE_ON_TERMINAL: Duration = Duration::from_secs(150);
+
+/// What an interruption means here.
+#[derive(Debug, Clone)]
+pub struct Interruptions {
+    /// What happens without a terminal.
+    pub without_terminal: OnInterrupt,
+    /// Whether somebody can be asked.
+    pub can_ask: bool,
+    /// Who cancels, for the record.
+    pub by: String,
+}
+
+/// The signals that end a follower.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+/// Which of them came.
+enum Came {
+    Interrupt,
+    Terminate,
+    HangUp,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(|error| Error::internal("cannot listen for signals").caused_by(error));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, hang_up: listen(SignalKind::hangup())? })
+    }
+
+    async fn next(&mut self) -> Came {
+        tokio::select! {
+            _ = self.interrupt.recv() => Came::Interrupt,
+            _ = self.terminate.recv() => Came::Terminate,
+            _ = self.hang_up.recv() => Came::HangUp,
+        }
+    }
+}
+
+impl Interruptions {
+    /// Returns what the follow loop is to be told, from now on, as signals come.
+    pub fn listen(self) -> Result<mpsc::Receiver<Control>> {
+        self.listen_for(StopSignal::default())
+    }
+
+    /// The same for a flow on this machine, which is ended by the very signal that came: Ctrl-C reaches it as Ctrl-C.
+    pub fn listen_for(self, stop_signal: StopSignal) -> Result<mpsc::Receiver<Control>> {
+        let mut signals = Signals::listen()?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut cancelling = false;
+            loop {
+                let came = signals.next().await;
+                stop_signal.set(matches!(came, Came::Interrupt));
+                let control = if cancelling { Control::Detach } else { self.decide(&came, &mut signals).await };
+                cancelling = matches!(control, Control::Cancel { .. });
+                if sender.send(control).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn decide(&self, came: &Came, signals: &mut Signals) -> Control {
+        match came {
+            Came::HangUp => Control::Detach,
+            Came::Interrupt if self.can_ask => self.ask(signals).await,
+            Came::Interrupt | Came::Terminate => match self.without_terminal {
+                OnInterrupt::Cancel => self.cancel(PATIENCE_IN_CI),
+                OnInterrupt::Detach => Control::Detach,
+            },
+        }
+    }
+
+    fn cancel(&self, patience: Duration) -> Control {
+        Control::Cancel { by: self.by.clone(), patience }
+    }
+
+    /// Asks whether to leave the job running. A further signal, or no answer, leaves at once.
+    async fn ask(&self, signals: &mut Signals) -> Control {
+        let question = tokio::task::spawn_blocking(|| prompt::choose("The job is still there. What now?", &["leave it running", "cancel it"]));
+        tokio::select! {
+            answer = question => match answer {
+                Ok(Some(1)) => self.cancel(PATIENCE_ON_TERMINAL),
+                _ => Control::Detach,
+            },
+            _ = signals.next() => Control::Detach,
+        }
+    }
+}

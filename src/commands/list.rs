@@ -1,0 +1,120 @@
+//! `sbrun list`: jobs that sbrun launched, active and recent.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::context::Context;
+use crate::{
+    environment::now,
+    error::{Error, Result},
+    kubernetes::{jobs::{self, ListFilter}, observe},
+    model::{diagnose::diagnose, duration::parse_duration, exit_code::ExitCode, outcome::Outcome},
+    output::{
+        ui::Ui,
+        view::{job_list::JobList, report::JobReport},
+    },
+};
+
+/// How many finished jobs are shown without `--all` or `--since`.
+const RECENT: usize = 20;
+
+/// Arguments of `sbrun list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Every job there is, not only active and recent ones
+    #[arg(long)]
+    pub all: bool,
+    /// Only mine
+    #[arg(long)]
+    pub mine: bool,
+    /// Only of this size
+    #[arg(short, long, value_name = "SIZE")]
+    pub size: Option<String>,
+    /// Only created within this time
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<String>,
+    /// Only with this label (can be repeated)
+    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+    /// Only in this state: active, finished, unsuccessful, or an outcome such as out_of_memory
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    pub state: Option<State>,
+}
+
+/// What `--state` picks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not ended.
+    Active,
+    /// Ended.
+    Finished,
+    /// Ended, and not well.
+    Unsuccessful,
+    /// Ended so.
+    Outcome(Outcome),
+}
+
+/// Returns the state that `text` names.
+pub fn parse_state(text: &str) -> std::result::Result<State, String> {
+    match text {
+        "active" => Ok(State::Active),
+        "finished" => Ok(State::Finished),
+        "unsuccessful" => Ok(State::Unsuccessful),
+        _ => Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text).map(State::Outcome).ok_or_else(|| {
+            let outcomes: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+            format!("use active, finished, unsuccessful, or one of {}", outcomes.join(", "))
+        }),
+    }
+}
+
+impl State {
+    /// Returns whether a job in this state is meant.
+    #[must_use]
+    pub fn picks(self, outcome: Option<Outcome>) -> bool {
+        match self {
+            Self::Active => outcome.is_none(),
+            Self::Finished => outcome.is_some(),
+            Self::Unsuccessful => outcome.is_some_and(|outcome| outcome != Outcome::Succeeded),
+            Self::Outcome(wanted) => outcome == Some(wanted),
+        }
+    }
+}
+
+/// Lists jobs, newest first.
+pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let since = arguments.since.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
+    let cluster = context.connect(None).await?;
+    let user = if arguments.mine { Some(context.user(Some(&cluster)).await.label) } else { None };
+    let filter = ListFilter { user, size: arguments.size.clone(), labels: arguments.labels.clone(), include_prefect: true };
+    let now = now();
+    let records = jobs::list(&cluster, &filter).await?;
+    let recent = |created: Option<Timestamp>| since.is_none_or(|since| created.is_none_or(|created| now.duration_since(created).unsigned_abs() <= since));
+    let records = records.into_iter().filter(|record| recent(record.created)).collect();
+    let evidence = observe::survey(&cluster, records).await?;
+    let reports = evidence.iter().map(|evidence| JobReport::new(evidence, &diagnose(evidence, now)));
+    let mut reports: Vec<JobReport> = reports.filter(|report| arguments.state.is_none_or(|state| state.picks(report.outcome))).collect();
+    reports.sort_by_key(|report| std::cmp::Reverse(report.created));
+    let hidden = if arguments.all || since.is_some() { 0 } else { keep_recent(&mut reports) };
+    if reports.is_empty() {
+        ui.status(&format!("no such jobs in namespace {}", cluster.namespace));
+    }
+    let names: Vec<String> = reports.iter().filter_map(|report| report.name.clone()).collect();
+    let empty = reports.is_empty();
+    let list = JobList::new(reports);
+    ui.show(&list, |ui| if empty { String::new() } else { list.table(now, ui.width()) }, || names)?;
+    if hidden > 0 && ui.is_for_people() {
+        ui.status(&format!("{hidden} older ones are not shown; --all shows them"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves the active jobs and the newest finished ones; returns how many were left out.
+fn keep_recent(reports: &mut Vec<JobReport>) -> usize {
+    let before = reports.len();
+    let mut finished = 0;
+    reports.retain(|report| {
+        finished += usize::from(report.outcome.is_some());
+        report.outcome.is_none() || finished <= RECENT
+    });
+    before - reports.len()
+}

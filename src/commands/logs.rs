@@ -1,0 +1,152 @@
+//! `sbrun logs`: the output of a job, now or later.
+
+use std::{fs::File, path::PathBuf};
+
+use clap::Args;
+
+use super::{context::Context, interrupt::Interruptions, references::Referrer};
+use crate::{
+    environment::now,
+    error::{Error, Result},
+    follow::{Detail, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow},
+    kubernetes::logs::{LogOptions, read_log},
+    model::{
+        diagnose::diagnose,
+        duration::parse_duration,
+        evidence::{AttemptRecord, Evidence},
+        exit_code::ExitCode,
+        job_event::{JobEvent, LogEvent},
+        launch_plan::OnInterrupt,
+    },
+    output::{
+        ui::Ui,
+        view::{follow::FollowView, report::JobReport, story::verdict_block},
+    },
+};
+
+/// Arguments of `sbrun logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Name, run id, unique prefix, or `@latest`
+    #[arg(value_name = "JOB", default_value = "@latest")]
+    pub job: String,
+    /// Go on until the job ends, and exit as it did
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES", conflicts_with = "follow")]
+    pub tail: Option<u32>,
+    /// Only output of this last time
+    #[arg(long, value_name = "DURATION", conflicts_with = "follow")]
+    pub since: Option<String>,
+    /// Write the time before each line
+    #[arg(long, conflicts_with = "follow")]
+    pub timestamps: bool,
+    /// Only of this attempt, counted from 1
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub attempt: Option<usize>,
+    /// Also write the output to this file
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Let every escape sequence of the flow through to the terminal
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Prints the output of a job. With `--follow` the exit code is the verdict's, else 0.
+pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let since = arguments.since.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
+    let cluster = context.connect(None).await?;
+    let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
+    let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
+    let mut view = FollowView::new(ui, record.created.unwrap_or_else(now), arguments.raw).with_log_file(log_file).output_only();
+    let mut job = ClusterJob::new(cluster.clone(), &record);
+    let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
+    if arguments.follow {
+        let user = context.user(Some(&cluster)).await;
+        return follow_to_the_end(&mut job, evidence, user.name, view, ui).await;
+    }
+    job.observe(&mut evidence, Detail::Basic).await?;
+    let wanted = |index: usize| arguments.attempt.is_none_or(|number| number == index + 1);
+    let attempts: Vec<&AttemptRecord> = evidence.attempts.iter().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, attempt)| attempt).collect();
+    if let Some(number) = arguments.attempt.filter(|_| attempts.is_empty() && !evidence.attempts.is_empty()) {
+        return Err(Error::usage(format!("there is no attempt {number}; the job has {}", evidence.attempts.len())));
+    }
+    let options = LogOptions { tail: arguments.tail, since, timestamps: arguments.timestamps, previous: false };
+    let mut seen = false;
+    for attempt in &attempts {
+        if attempts.len() > 1 {
+            ui.status(&format!("[sbrun: attempt on {} (pod {})]", attempt.node.as_deref().unwrap_or("no node"), attempt.pod));
+        }
+        let mut events = read_log(&cluster, &attempt.pod, options.clone());
+        while let Some(event) = events.recv().await {
+            let event = match event {
+                LogEvent::Bytes { bytes, .. } => JobEvent::Output(bytes),
+                LogEvent::Gap(gap) => JobEvent::Gap(gap),
+                LogEvent::Unavailable(why) => {
+                    ui.detail(&format!("[sbrun: {why}]"));
+                    break;
+                }
+                LogEvent::End => break,
+            };
+            seen = true;
+            view.show(ui, event, now())?;
+            if ui.is_closed() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+    if !seen {
+        explain_silence(&evidence, ui)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the file of `--log-file`, which is replaced.
+pub fn open_log_file(path: &std::path::Path) -> Result<File> {
+    File::create(path).map_err(|error| Error::failed(format!("cannot write `{}`", path.display())).caused_by(error))
+}
+
+/// Prints the kept end of the output when the pod is gone, and says what is missing; or says why there is no output yet.
+fn explain_silence(evidence: &Evidence, ui: &mut Ui) -> Result<()> {
+    let story = diagnose(evidence, now());
+    if let Some(tail) = evidence.log_tail.as_ref().filter(|tail| !tail.is_empty()) {
+        ui.status("[sbrun: pod and log are gone; these are the last lines, which were kept on the job]");
+        return ui.data(tail.as_bytes());
+    }
+    let url = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).and_then(|plan| plan.logs_url.as_ref().map(|url| (url, plan)));
+    let text = match (&story.verdict, url) {
+        (Some(_), Some((url, plan))) => format!("the log is gone with its pod; the rest may be at {}", url.replace("{name}", plan.name.as_str()).replace("{run_id}", &plan.run_id.0)),
+        (Some(_), None) => "there is no output: the log is gone with its pod, or the flow never ran".to_owned(),
+        (None, _) => format!("no output yet: {}", crate::output::view::story::status_line(&story)),
+    };
+    ui.status(&format!("[sbrun: {text}]"));
+    Ok(())
+}
+
+async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String, mut view: FollowView, ui: &mut Ui) -> Result<ExitCode> {
+    let controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: me.clone() }.listen()?;
+    let followed = follow(job, evidence, FollowOptions::new(me), controls, |event, now| {
+        view.show(ui, event, now)?;
+        if ui.is_closed() { Err(Error::failed("standard output was closed")) } else { Ok(()) }
+    })
+    .await;
+    if ui.is_closed() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    match followed? {
+        Followed::Finished(end) => {
+            let (story, evidence) = *end;
+            let report = JobReport::new(&evidence, &story);
+            if let Some(verdict) = &story.verdict {
+                let block = verdict_block(&evidence, verdict, ui.painter());
+                ui.status(&block);
+            }
+            if !ui.is_for_people() {
+                ui.show(&report, |_| String::new(), || report.name.clone().into_iter().collect())?;
+            }
+            Ok(report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode))
+        }
+        Followed::Detached(_) | Followed::Ending(_) => Ok(ExitCode::DETACHED),
+    }
+}

@@ -1,0 +1,176 @@
+//! From a plan to its end: create, follow, judge, exit.
+
+use std::{cell::RefCell, fs::File, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::result_file::ResultFile;
+use crate::{
+    commands::{context::Context, interrupt::Interruptions},
+    environment::now,
+    error::{Error, Result},
+    follow::{Control, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
+    kubernetes::{
+        connect::Cluster,
+        jobs::{self, Created},
+        retry::Patience,
+    },
+    model::{
+        evidence::{Ending, Evidence},
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnInterrupt},
+        outcome::Outcome,
+        reason::Reason,
+        story::Story,
+    },
+    output::{
+        ui::{Format, Ui},
+        view::{follow::FollowView, report::JobReport, story::verdict_block, submitted},
+    },
+    store::run_file,
+};
+
+/// How a launch is shown.
+#[derive(Debug, Default)]
+pub struct LaunchOptions {
+    /// Do not follow.
+    pub detach: bool,
+    /// Let every escape sequence through.
+    pub raw: bool,
+    /// Also write the output here.
+    pub log_file: Option<File>,
+}
+
+/// Creates the Job of `plan`, follows it to its end unless detached, and returns the exit code of the verdict.
+pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+    let started = now();
+    if let Err(error) = run_file::record(&context.environment, &plan, &cluster.server, cluster.context.as_deref(), started) {
+        ui.detail(&format!("[sbrun: {}]", error.message()));
+    }
+    let mut controls = interruptions(&plan, ui).listen()?;
+    ui.progress(&format!("submitting {}", plan.name));
+    let created = tokio::select! {
+        created = jobs::create(&cluster, &plan) => created?,
+        Some(control) = controls.recv() => return interrupted(&plan, &cluster, &control, ui).await,
+    };
+    ui.clear_progress();
+    announce(&plan, &created, &cluster, ui)?;
+    warn_of_expiry(&plan, &cluster, ui);
+    let record = created.record;
+    let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
+    let mut job = ClusterJob::new(cluster, &record);
+    if options.detach {
+        let report = JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now()));
+        results.finish(&report)?;
+        if !matches!(ui.format(), Format::Table | Format::Name) {
+            ui.show(&report, |_| String::new(), Vec::new)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let view = FollowView::new(ui, started, options.raw).with_log_file(options.log_file);
+    let leased = record.leased && plan.on_interrupt == OnInterrupt::Cancel;
+    let follow_options = FollowOptions { lease_interval: leased.then(|| plan.limits.lease / 3), ..FollowOptions::new(plan.user.name.clone()) };
+    to_the_end(&mut job, evidence, follow_options, controls, view, ui, results).await
+}
+
+/// Runs `plan` on this machine to its end and returns the exit code of the verdict.
+pub async fn here(plan: LaunchPlan, mut job: MachineJob, options: LaunchOptions, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+    let interruptions = Interruptions { without_terminal: OnInterrupt::Cancel, can_ask: false, by: plan.user.name.clone() };
+    let controls = interruptions.listen_for(job.stop_signal())?;
+    if ui.format() == Format::Name {
+        ui.line(plan.name.as_str())?;
+    }
+    let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
+    let follow_options = FollowOptions::new(plan.user.name.clone());
+    to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui, results).await
+}
+
+fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
+    Interruptions { without_terminal: plan.on_interrupt, can_ask: ui.can_prompt(), by: plan.user.name.clone() }
+}
+
+/// An interruption while the Job is being created: it may or may not exist, so it is looked for by its name.
+async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui: &mut Ui) -> Result<ExitCode> {
+    ui.clear_progress();
+    let found = tokio::time::timeout(Duration::from_secs(3), jobs::find_own(cluster, plan)).await;
+    let ending = |by: &str| Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by: by.to_owned(), at: now(), message: None };
+    match (found, control) {
+        (Ok(Ok(None)), _) => {
+            ui.status("interrupted before anything was created");
+            Ok(ExitCode::DETACHED)
+        }
+        (Ok(Ok(Some(job))), Control::Cancel { by, .. }) => {
+            jobs::end(cluster, &job, &ending(by), Patience::CANCEL).await?;
+            ui.status(&format!("cancelled {}", plan.name));
+            Ok(ExitCode::CANCELLED)
+        }
+        (Ok(Ok(Some(_))), Control::Detach) => {
+            ui.status(&format!("left while submitting {}; see `sbrun why {}`", plan.name, plan.name));
+            Ok(ExitCode::DETACHED)
+        }
+        (Ok(Err(_)) | Err(_), _) => Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
+            .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name))),
+    }
+}
+
+fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui) -> Result<()> {
+    if ui.format() == Format::Name {
+        ui.line(&created.record.name)?;
+    }
+    let place = match &cluster.context {
+        Some(context) => format!("in {} on {context}", cluster.namespace),
+        None => format!("in {}", cluster.namespace),
+    };
+    let block = submitted::block(plan, &created.record.name, &place, created.attached, ui.painter());
+    ui.status(&block);
+    Ok(())
+}
+
+/// Credentials that end before the run may end are said at submit: the job goes on, but nobody could follow or end it.
+fn warn_of_expiry(plan: &LaunchPlan, cluster: &Cluster, ui: &mut Ui) {
+    let Some(expiry) = cluster.credential_expiry() else { return };
+    if expiry < now() + plan.limits.timeout {
+        ui.warning(&format!("the credentials of this cluster end at {}, before the timeout of the run", expiry.strftime("%H:%M UTC on %d %B")));
+    }
+}
+
+async fn to_the_end<J: RunningJob>(
+    job: &mut J,
+    evidence: Evidence,
+    options: FollowOptions,
+    controls: mpsc::Receiver<Control>,
+    mut view: FollowView,
+    ui: &mut Ui,
+    results: &ResultFile,
+) -> Result<ExitCode> {
+    let followed = {
+        let shared = RefCell::new(&mut *ui);
+        follow(job, evidence, options, controls, |event, now| view.show(&mut shared.borrow_mut(), event, now)).await
+    };
+    ui.clear_progress();
+    let (report, text) = match followed? {
+        Followed::Finished(end) => finished(&end, ui),
+        Followed::Detached(end) => {
+            let report = JobReport::new(&end.1, &end.0).left_as(Outcome::Detached);
+            let name = report.name.clone().unwrap_or_default();
+            (report, format!("{name} goes on; `sbrun logs -f {name}` follows it, `sbrun cancel {name}` ends it"))
+        }
+        Followed::Ending(end) => {
+            let report = JobReport::new(&end.1, &end.0).left_as(Outcome::Cancelled);
+            let name = report.name.clone().unwrap_or_default();
+            (report, format!("{name} is cancelled and uses its grace to end; `sbrun why {name}` tells how it went"))
+        }
+    };
+    ui.status(&text);
+    results.finish(&report)?;
+    if !matches!(ui.format(), Format::Table | Format::Name | Format::Jsonl) {
+        ui.show(&report, |_| String::new(), Vec::new)?;
+    }
+    Ok(report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode))
+}
+
+fn finished(end: &(Story, Evidence), ui: &Ui) -> (JobReport, String) {
+    let (story, evidence) = end;
+    let text = story.verdict.as_ref().map(|verdict| verdict_block(evidence, verdict, ui.painter())).unwrap_or_default();
+    (JobReport::new(evidence, story), text)
+}

@@ -1,0 +1,149 @@
+//! `sbrun wait`: until jobs have finished.
+
+use std::{cell::RefCell, time::Duration};
+
+use clap::Args;
+use futures::future::join_all;
+
+use super::{context::Context, references::Referrer};
+use crate::{
+    environment::now,
+    error::{Error, Result},
+    follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
+    model::{
+        duration::parse_duration,
+        evidence::{Evidence, JobRecord},
+        exit_code::ExitCode,
+        job_event::JobEvent,
+    },
+    output::{
+        ui::{Format, Ui},
+        view::{
+            job_list::JobList,
+            report::JobReport,
+            story::{status_line, verdict_block},
+        },
+    },
+};
+
+/// Arguments of `sbrun wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Name, run id, unique prefix, or `@latest`
+    #[arg(value_name = "JOB", required = true)]
+    pub jobs: Vec<String>,
+    /// Stop waiting after this time, with exit code 124; the jobs go on
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+/// Waits until the jobs have finished. One job: its exit code. Several: 0 if all succeeded, 75 if every other one may be run
+/// again, else 1.
+pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let timeout = arguments.timeout.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
+    let cluster = context.connect(None).await?;
+    let referrer = Referrer::new(context, &cluster);
+    let mut jobs: Vec<JobRecord> = Vec::new();
+    for reference in &arguments.jobs {
+        let job = referrer.find(reference).await?;
+        if jobs.iter().all(|known| known.uid != job.uid) {
+            jobs.push(job);
+        }
+    }
+    let follower = context.user(Some(&cluster)).await.name;
+    let shared = RefCell::new(ui);
+    let waits = jobs.into_iter().map(|job| wait_for_one(ClusterJob::new(cluster.clone(), &job), job, &follower, &shared));
+    let waiting = join_all(waits);
+    let results = match timeout {
+        None => waiting.await,
+        Some(limit) => match tokio::time::timeout(limit, waiting).await {
+            Ok(results) => results,
+            Err(_) => return Ok(gave_up(&mut shared.borrow_mut(), limit)),
+        },
+    };
+    let ui = shared.into_inner();
+    ui.clear_progress();
+    let reports = results.into_iter().collect::<Result<Vec<_>>>()?;
+    let code = joined_code(&reports);
+    show(ui, reports)?;
+    Ok(code)
+}
+
+fn gave_up(ui: &mut Ui, limit: Duration) -> ExitCode {
+    ui.clear_progress();
+    ui.warning(&format!("not finished after {}s; the jobs go on", limit.as_secs()));
+    ExitCode::TIMED_OUT
+}
+
+async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui: &RefCell<&mut Ui>) -> Result<JobReport> {
+    let name = record.name.clone();
+    let options = FollowOptions { output: false, ..FollowOptions::new(follower.to_owned()) };
+    let (_stay, controls) = tokio::sync::mpsc::channel(1);
+    let view = |event: JobEvent, _| {
+        let ui = &mut *ui.borrow_mut();
+        match event {
+            JobEvent::Changed(story) | JobEvent::Heartbeat(story) => {
+                let line = format!("{name} {}", status_line(&story));
+                if ui.stderr_is_terminal() { ui.progress(&line) } else { ui.status(&line) }
+            }
+            JobEvent::Notice(text) => ui.status(&format!("[sbrun: {name}: {text}]")),
+            _ => {}
+        }
+        Ok(())
+    };
+    let evidence = Evidence { job: Some(record), ..Evidence::default() };
+    let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) = follow(&mut job, evidence, options, controls, view).await?;
+    let (story, evidence) = *end;
+    let ui = &mut *ui.borrow_mut();
+    ui.clear_progress();
+    if let Some(verdict) = story.verdict.as_ref().filter(|_| ui.is_for_people()) {
+        let block = verdict_block(&evidence, verdict, ui.painter());
+        ui.status(&format!("{name} {block}"));
+    }
+    Ok(JobReport::new(&evidence, &story))
+}
+
+/// Returns the exit code for one job, or for several together.
+fn joined_code(reports: &[JobReport]) -> ExitCode {
+    let codes: Vec<ExitCode> = reports.iter().map(|report| report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode)).collect();
+    match codes.as_slice() {
+        [only] => *only,
+        codes if codes.iter().all(|code| *code == ExitCode::SUCCESS) => ExitCode::SUCCESS,
+        codes if codes.iter().all(|code| matches!(*code, ExitCode::SUCCESS | ExitCode::TRY_AGAIN)) => ExitCode::TRY_AGAIN,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn show(ui: &mut Ui, mut reports: Vec<JobReport>) -> Result<()> {
+    match (ui.format(), reports.len()) {
+        (Format::Table, _) => Ok(()),
+        (_, 1) => {
+            let report = reports.remove(0);
+            let name = report.name.clone().unwrap_or_default();
+            ui.show(&report, |_| String::new(), || vec![name])
+        }
+        _ => {
+            let names = reports.iter().filter_map(|report| report.name.clone()).collect();
+            ui.show(&JobList::new(reports), |_| String::new(), || names)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::diagnose::diagnose;
+
+    fn reports(codes: &[u8]) -> Vec<JobReport> {
+        let evidence = Evidence::default();
+        let report = JobReport::new(&evidence, &diagnose(&evidence, jiff::Timestamp::UNIX_EPOCH));
+        codes.iter().map(|code| JobReport { exit_code: Some(*code), ..report.clone() }).collect()
+    }
+
+    #[test]
+    fn several_jobs_have_one_code() {
+        for (codes, joined) in [(&[7][..], 7), (&[0, 0], 0), (&[0, 75], 75), (&[75, 75], 75), (&[75, 7], 1), (&[0, 143], 1)] {
+            assert_eq!(joined_code(&reports(codes)), ExitCode(joined), "{codes:?}");
+        }
+    }
+}

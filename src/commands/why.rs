@@ -1,0 +1,37 @@
+//! `sbrun why`: the story of a job.
+
+use clap::Args;
+
+use super::{context::Context, references::Referrer};
+use crate::{
+    environment::now,
+    error::Result,
+    follow::{Detail, RunningJob, cluster::ClusterJob},
+    model::{diagnose::diagnose, evidence::Evidence, exit_code::ExitCode},
+    output::{
+        ui::Ui,
+        view::{report::JobReport, story::story_block},
+    },
+};
+
+/// Arguments of `sbrun why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Name, run id, unique prefix, or `@latest`
+    #[arg(value_name = "JOB", default_value = "@latest")]
+    pub job: String,
+}
+
+/// Tells the story of a job: phases with times, the cause, the evidence, the next thing to type.
+pub async fn why(arguments: &WhyArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let cluster = context.connect(None).await?;
+    let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
+    let mut job = ClusterJob::new(cluster, &record);
+    let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
+    job.observe(&mut evidence, Detail::Waiting).await?;
+    let story = diagnose(&evidence, now());
+    let report = JobReport::new(&evidence, &story);
+    let name = report.name.clone();
+    ui.show(&report, |ui| story_block(&evidence, &story, now(), ui.data_painter()), || name.into_iter().collect())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,1 @@
+//! A job on the cluster, as the loop sees it.

@@ -1,0 +1,1 @@
+//! A job on this machine, as the loop sees it.

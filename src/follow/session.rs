@@ -1,0 +1,373 @@
+//! One session of the follow loop.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+
+use super::{
+    Control, Detail, FollowOptions, Followed, RunningJob,
+    output::{Output, Pumped},
+};
+use crate::{
+    environment::now,
+    error::{Error, ErrorKind, Result},
+    model::{
+        diagnose::{self, diagnose},
+        evidence::{Ending, Evidence},
+        job_event::{Gap, JobEvent},
+        outcome::Outcome,
+        reason::Reason,
+        story::{Phase, Story},
+    },
+};
+
+/// How often to look while nothing has been heard.
+const LOOK_WAITING: Duration = Duration::from_secs(3);
+/// How often to look while it runs; the watch and the end of the log wake the loop earlier.
+const LOOK_RUNNING: Duration = Duration::from_secs(5);
+/// How often to look for what explains a wait.
+const LOOK_CLOSELY: SignedDuration = SignedDuration::from_secs(6);
+/// How long the output may lag behind the verdict.
+const DRAIN: SignedDuration = SignedDuration::from_secs(30);
+/// How long pods may take to go, beyond their grace, before sbrun says that the job may still run.
+const SETTLE: Duration = Duration::from_secs(45);
+/// How often an unreachable server is mentioned.
+const REMIND: SignedDuration = SignedDuration::from_secs(30);
+
+/// What woke the loop.
+enum Step {
+    Look,
+    Output(Pumped),
+    Control(Option<Control>),
+}
+
+pub(super) struct Session<'job, J, V> {
+    job: &'job mut J,
+    evidence: Evidence,
+    options: FollowOptions,
+    controls: mpsc::Receiver<Control>,
+    controlled: bool,
+    view: V,
+    told: Option<Story>,
+    last_told: Timestamp,
+    output: Output,
+    attempts_told: BTreeSet<String>,
+    looked_closely: Option<Timestamp>,
+    unreachable: Option<Unreachable>,
+    lease_renewed: Timestamp,
+    ending_sent: bool,
+    leave_by: Option<Timestamp>,
+    drain_until: Option<Timestamp>,
+}
+
+/// Since when the server has not answered, and when that was last said.
+struct Unreachable {
+    since: Timestamp,
+    said: Timestamp,
+}
+
+impl<'job, J, V> Session<'job, J, V>
+where
+    J: RunningJob,
+    V: FnMut(JobEvent, Timestamp) -> Result<()>,
+{
+    pub(super) fn new(job: &'job mut J, evidence: Evidence, options: FollowOptions, controls: mpsc::Receiver<Control>, view: V) -> Self {
+        let now = now();
+        Self {
+            job,
+            evidence,
+            output: Output::new(options.output),
+            options,
+            controls,
+            controlled: true,
+            view,
+            told: None,
+            last_told: now,
+            attempts_told: BTreeSet::new(),
+            looked_closely: None,
+            unreachable: None,
+            lease_renewed: now,
+            ending_sent: false,
+            leave_by: None,
+            drain_until: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Followed> {
+        loop {
+            self.look().await?;
+            let followed = loop {
+                if let Some(followed) = self.advance().await? {
+                    break Some(followed);
+                }
+                match self.step().await {
+                    Step::Look => break None,
+                    Step::Output(pumped) => self.tell_output(pumped)?,
+                    Step::Control(control) => {
+                        if let Some(followed) = self.obey(control).await? {
+                            break Some(followed);
+                        }
+                    }
+                }
+            };
+            if let Some(followed) = followed {
+                return Ok(followed);
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn step(&mut self) -> Step {
+        let limit = self.patience();
+        tokio::select! {
+            biased;
+            control = self.controls.recv(), if self.controlled => Step::Control(control),
+            pumped = self.output.next() => Step::Output(pumped),
+            () = self.job.changed(limit) => Step::Look,
+        }
+    }
+
+    /// Returns how long to wait for news before looking again.
+    fn patience(&self) -> Duration {
+        let running = self.told.as_ref().is_some_and(|story| story.phase == Phase::Running);
+        let usual = if running { LOOK_RUNNING } else { LOOK_WAITING };
+        let held = self.told.as_ref().and_then(|story| story.held_until);
+        let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
+        let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(now())).unwrap_or_default());
+        until.clamp(Duration::from_millis(100), usual)
+    }
+
+    /// Looks at the job, while output goes on.
+    async fn look(&mut self) -> Result<()> {
+        let detail = self.detail();
+        let result = {
+            let Self { job, evidence, output, view, .. } = self;
+            let observation = job.observe(evidence, detail);
+            tokio::pin!(observation);
+            loop {
+                tokio::select! {
+                    result = &mut observation => break result,
+                    pumped = output.next() => output.tell(pumped, view)?,
+                }
+            }
+        };
+        self.evidence.last_output = self.evidence.last_output.max(self.output.last_output);
+        match result {
+            Ok(()) => self.reached(),
+            Err(error) if error.kind() == ErrorKind::Unreachable => self.missed(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns how closely to look this time.
+    fn detail(&mut self) -> Detail {
+        let waits = self.told.as_ref().is_some_and(|story| story.phase < Phase::Running && story.verdict.is_none());
+        let unexplained = self.told.as_ref().is_some_and(|story| story.held_until.is_some());
+        let due = self.looked_closely.is_none_or(|last| now().duration_since(last) >= LOOK_CLOSELY);
+        if (waits || unexplained) && due {
+            self.looked_closely = Some(now());
+            return Detail::Waiting;
+        }
+        Detail::Basic
+    }
+
+    fn reached(&mut self) -> Result<()> {
+        if let Some(unreachable) = self.unreachable.take() {
+            let seconds = now().duration_since(unreachable.since).as_secs();
+            if seconds >= 5 {
+                (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the server does not answer, until the job's own deadline makes waiting pointless.
+    fn missed(&mut self, error: Error) -> Result<()> {
+        let now = now();
+        let job = self.evidence.job.as_ref();
+        let plan = job.and_then(|job| job.plan.as_ref());
+        let deadline = plan.map(|plan| plan.limits.job_deadline(plan.infrastructure_retries));
+        let over = job.and_then(|job| job.created).zip(deadline).is_some_and(|(created, deadline)| now.duration_since(created).unsigned_abs() > deadline);
+        if over || job.is_none() {
+            return Err(error);
+        }
+        let unreachable = self.unreachable.get_or_insert(Unreachable { since: now, said: Timestamp::UNIX_EPOCH });
+        if now.duration_since(unreachable.said) >= REMIND {
+            unreachable.said = now;
+            let text = format!("{} for {} s; the job goes on, sbrun keeps trying", error.message(), now.duration_since(unreachable.since).as_secs());
+            (self.view)(JobEvent::Notice(text), now)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what is new, ends what must end; returns when there is nothing left to follow.
+    async fn advance(&mut self) -> Result<Option<Followed>> {
+        let now = now();
+        let story = diagnose(&self.evidence, now);
+        self.open_logs(now)?;
+        self.tell_change(&story, now)?;
+        if self.leave_by.is_some_and(|time| now >= time) {
+            return Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))));
+        }
+        if story.verdict.is_some() && story.held_until.is_none() {
+            return self.finish(story, now).await;
+        }
+        self.enforce(&story, now).await?;
+        self.renew_lease(now).await?;
+        Ok(None)
+    }
+
+    fn tell_change(&mut self, story: &Story, now: Timestamp) -> Result<()> {
+        let changed = self.told.as_ref().is_none_or(|told| {
+            let cause = |story: &Story| story.cause.as_ref().map(|cause| (cause.reason, cause.summary.clone()));
+            told.phase != story.phase || told.attempts != story.attempts || cause(told) != cause(story)
+        });
+        let silence = if story.phase == Phase::Running { self.options.heartbeat_running } else { self.options.heartbeat_waiting };
+        let last = self.output.last_output.map_or(self.last_told, |output| output.max(self.last_told));
+        if changed && story.verdict.is_none() {
+            self.last_told = now;
+            (self.view)(JobEvent::Changed(story.clone()), now)?;
+        } else if now.duration_since(last).unsigned_abs() >= silence {
+            self.last_told = now;
+            (self.view)(JobEvent::Heartbeat(story.clone()), now)?;
+        }
+        self.told = Some(story.clone());
+        Ok(())
+    }
+
+    /// Opens the log of the next attempt, once the one before has been read to its end.
+    fn open_logs(&mut self, now: Timestamp) -> Result<()> {
+        for index in 0..self.evidence.attempts.len() {
+            let attempt = &self.evidence.attempts[index];
+            self.output.update(attempt);
+            if self.output.is_open() || self.attempts_told.contains(&attempt.uid) {
+                continue;
+            }
+            self.attempts_told.insert(attempt.uid.clone());
+            if index > 0 {
+                let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+                (self.view)(JobEvent::Attempt { number, pod: attempt.pod.clone() }, now)?;
+            }
+            self.output.open(self.job, attempt);
+        }
+        Ok(())
+    }
+
+    fn tell_output(&mut self, pumped: Pumped) -> Result<()> {
+        self.output.tell(pumped, &mut self.view)?;
+        self.evidence.last_output = self.evidence.last_output.max(self.output.last_output);
+        Ok(())
+    }
+
+    /// Ends the job when one of its own limits has passed, or when waiting cannot mend it.
+    async fn enforce(&mut self, story: &Story, now: Timestamp) -> Result<()> {
+        let Some(plan) = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()) else { return Ok(()) };
+        if self.ending_sent || self.unreachable.is_some() {
+            return Ok(());
+        }
+        let mut limits = plan.limits;
+        if !self.options.output {
+            limits.stall_timeout = None; // who does not read the output cannot tell silence
+        }
+        let Some(mut ending) = diagnose::decide(story, &self.evidence, &limits, now) else { return Ok(()) };
+        ending.by.clone_from(&self.options.follower);
+        self.end(ending).await
+    }
+
+    /// Ends the job as decided. Without the right to do so, the job keeps its own deadlines and following goes on.
+    async fn end(&mut self, ending: Ending) -> Result<()> {
+        match self.job.end(&self.evidence, &ending).await {
+            Ok(()) => self.ending_sent = true,
+            Err(error) if error.kind() == ErrorKind::Unreachable && ending.outcome != Outcome::Cancelled => {} // tried again at the next look
+            Err(error) if ending.outcome == Outcome::Cancelled => return Err(error),
+            Err(error) => {
+                self.ending_sent = true;
+                (self.view)(JobEvent::Notice(format!("cannot end the job: {}", error.message())), now())?;
+            }
+        }
+        self.look().await
+    }
+
+    async fn renew_lease(&mut self, now: Timestamp) -> Result<()> {
+        let Some(interval) = self.options.lease_interval else { return Ok(()) };
+        if now.duration_since(self.lease_renewed).unsigned_abs() < interval || self.ending_sent {
+            return Ok(());
+        }
+        match self.job.renew_lease(&self.evidence).await {
+            Ok(()) => self.lease_renewed = now,
+            Err(error) if error.kind() == ErrorKind::Unreachable => {}
+            Err(error) => {
+                self.lease_renewed = now;
+                (self.view)(JobEvent::Notice(format!("cannot renew the lease of the job: {}", error.message())), now)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, control: Option<Control>) -> Result<Option<Followed>> {
+        match control {
+            None => {
+                self.controlled = false;
+                Ok(None)
+            }
+            Some(Control::Detach) if self.leave_by.is_some() => {
+                let story = diagnose(&self.evidence, now());
+                Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))))
+            }
+            Some(Control::Detach) => {
+                if self.options.lease_interval.is_some() {
+                    self.job.drop_lease(&self.evidence).await?;
+                }
+                let story = diagnose(&self.evidence, now());
+                Ok(Some(Followed::Detached(Box::new((story, self.evidence.clone())))))
+            }
+            Some(Control::Cancel { by, patience }) => {
+                let ending = Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: now(), message: None };
+                self.leave_by = Some(now() + patience);
+                self.end(ending).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lets the rest of the output come home, sees the pods go where that is promised, and leaves the verdict.
+    async fn finish(&mut self, story: Story, now: Timestamp) -> Result<Option<Followed>> {
+        let drain_until = *self.drain_until.get_or_insert(now + DRAIN);
+        if self.output.is_open() {
+            if now < drain_until {
+                return Ok(None);
+            }
+            let gap = Gap { after: self.output.last_line, until: None, why: "the end of the output could not be read in time".to_owned() };
+            (self.view)(JobEvent::Gap(gap), now)?;
+        }
+        let Some(verdict) = story.verdict.clone() else { return Ok(None) };
+        if matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost) {
+            self.settle(verdict.outcome).await?;
+        }
+        let tail = self.output.tail();
+        if !tail.is_empty() {
+            self.evidence.log_tail = Some(String::from_utf8_lossy(&tail).into_owned());
+        }
+        let story = diagnose(&self.evidence, now);
+        let Some(verdict) = story.verdict.as_ref() else { return Ok(None) };
+        if let Err(error) = self.job.keep_verdict(&self.evidence, verdict, &tail).await
+            && error.kind() != ErrorKind::NotAllowed
+        {
+            (self.view)(JobEvent::Notice(format!("the verdict could not be kept on the job: {}", error.message())), now)?;
+        }
+        (self.view)(JobEvent::Finished(story.clone()), now)?;
+        Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))))
+    }
+
+    /// 75 and 78 promise that nothing runs any more.
+    async fn settle(&mut self, outcome: Outcome) -> Result<()> {
+        let grace = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map_or(Duration::ZERO, |plan| plan.limits.grace);
+        if self.job.settle(&self.evidence, SETTLE + grace).await? {
+            return Ok(());
+        }
+        let name = self.evidence.job.as_ref().map_or("", |job| job.name.as_str());
+        Err(Error::unreachable(format!("the job ended as {}, but one of its pods is still there: it may still run", outcome.words()))
+            .hinted(format!("look again with `sbrun why {name}`")))
+    }
+}

@@ -1,0 +1,12 @@
+//! Owns every byte that is written: streams, styles, tables, progress, prompts, wording and views.
+
+pub mod format;
+pub mod manual;
+pub mod progress;
+pub mod prompt;
+pub mod style;
+pub mod table;
+pub mod terminal_filter;
+pub mod ui;
+pub mod view;
+pub mod wording;

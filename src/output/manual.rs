@@ -1,0 +1,39 @@
+//! Long texts of help and manual: exit status, environment, files, examples.
+
+use crate::model::exit_code::ExitCode;
+
+/// Returns the part below `sbrun --help`.
+#[must_use]
+pub fn top() -> String {
+    let codes: String = ExitCode::TABLE.iter().map(|(code, meaning)| format!("  {:>3}  {meaning}\n", code.0)).collect();
+    format!(
+        "Exit status:\n{codes}       any other code is the flow's own\n\n\
+         Environment:\n  \
+         SBRUN_<SETTING>    any setting, such as SBRUN_SIZE or SBRUN_TIMEOUT; a flag wins over it\n  \
+         SBRUN_MAP          instance map to use\n  \
+         SBRUN_USER         who I am, for `list --mine` and `@latest`\n  \
+         SBRUN_RESULT_FILE  file that gets the result as JSON: emptied at the start, written at the end\n  \
+         KUBECONFIG         the cluster, as for kubectl\n  \
+         NO_COLOR           no colour\n\n\
+         Files:\n  \
+         instance-map.yaml                    the sizes: here or in a folder above\n  \
+         ~/.config/sbrun/instance-map.yaml    the same for you alone\n  \
+         .sbrunignore                         what does not travel with the flow, in the words of .gitignore\n  \
+         ~/.local/state/sbrun/runs/           what was submitted from here\n\n\
+         Reasons and outcomes are in docs/reasons.md and docs/exit-codes.md."
+    )
+}
+
+/// Returns the part below `sbrun submit --help`.
+#[must_use]
+pub fn submit() -> String {
+    "Examples:\n  \
+     sbrun submit --size xlarge flow.py -- --day 2026-11-01\n  \
+     sbrun submit --local examples/hello.py\n  \
+     sbrun submit --size small --detach --key \"$GITHUB_RUN_ID-$GITHUB_JOB\" etl.py\n  \
+     sbrun submit --size small --secret API_TOKEN --env STAGE=prod etl.py\n  \
+     sbrun submit --size small --dry-run etl.py\n\n\
+     Settings come from, first one wins: flag, SBRUN_* variable, a line `# sbrun: size=xlarge timeout=2h` at the top of the \
+     flow, the size and the defaults of the instance map, built-in. `sbrun config FLOW` shows where each came from."
+        .to_owned()
+}

@@ -1,0 +1,146 @@
+//! One job as a document: the same fields from `submit`, `wait`, `why`, `list` and the result file.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    model::{
+        evidence::Evidence,
+        outcome::Outcome,
+        reason::Reason,
+        story::{Cause, Phase, PhaseStart, Proof, Story},
+    },
+    output::format::SCHEMA,
+};
+
+/// Everything that is known of one job. Amounts are base units; `null` means unknown.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobReport {
+    /// Version of this document.
+    pub schema: u32,
+    /// Name of the Job.
+    pub name: Option<String>,
+    /// Namespace.
+    pub namespace: Option<String>,
+    /// UID of the Job.
+    pub uid: Option<String>,
+    /// Identity of the run over all attempts.
+    pub run_id: Option<String>,
+    /// What the flow is called.
+    pub flow: Option<String>,
+    /// Size profile.
+    pub size: Option<String>,
+    /// Who launched it.
+    pub user: Option<String>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// How it ended; `null` while it has not.
+    pub outcome: Option<Outcome>,
+    /// What sbrun exits with; `null` while it has not ended.
+    pub exit_code: Option<u8>,
+    /// The flow's own exit code.
+    pub flow_exit_code: Option<i32>,
+    /// Code of the cause.
+    pub reason: Option<Reason>,
+    /// The cause in one sentence.
+    pub summary: Option<String>,
+    /// What the cause was concluded from.
+    pub evidence: Vec<Proof>,
+    /// What to type next.
+    pub next: Vec<String>,
+    /// What else the evidence shows.
+    pub details: Vec<ReasonLine>,
+    /// Every phase with its start.
+    pub phases: Vec<PhaseStart>,
+    /// Number of attempts.
+    pub attempts: u32,
+    /// Pod of the last attempt.
+    pub pod: Option<String>,
+    /// Node of the last attempt.
+    pub node: Option<String>,
+    /// When the Job was created.
+    pub created: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Seconds from submission until the flow ran, or until the end.
+    pub waited_seconds: Option<i64>,
+    /// Seconds that the last attempt ran.
+    pub run_seconds: Option<i64>,
+    /// CPU request, in millicores.
+    pub cpu_millicores: Option<u64>,
+    /// Memory limit, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Highest memory use, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// CPU time used, in milliseconds.
+    pub cpu_milliseconds: Option<u64>,
+    /// Things worth knowing that change nothing.
+    pub warnings: Vec<String>,
+    /// What could not be observed.
+    pub unknown: Vec<String>,
+}
+
+/// A further cause.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReasonLine {
+    /// Its code.
+    pub reason: Reason,
+    /// Its sentence.
+    pub summary: String,
+}
+
+impl JobReport {
+    /// Returns the document of a job.
+    #[must_use]
+    pub fn new(evidence: &Evidence, story: &Story) -> Self {
+        let job = evidence.job.as_ref();
+        let plan = job.and_then(|job| job.plan.as_deref());
+        let label = |name: &str| job.and_then(|job| job.labels.get(name).cloned());
+        let verdict = story.verdict.as_ref();
+        let cause: Option<&Cause> = verdict.map(|verdict| &verdict.cause).or(story.cause.as_ref());
+        let attempt = evidence.attempts.last();
+        let footprint = job.map(|job| job.footprint);
+        Self {
+            schema: SCHEMA,
+            name: job.map(|job| job.name.clone()),
+            namespace: job.map(|job| job.namespace.clone()),
+            uid: job.map(|job| job.uid.clone()),
+            run_id: plan.map(|plan| plan.run_id.0.clone()).or_else(|| label("sbrun.dev/run-id")),
+            flow: plan.map(|plan| plan.flow.identity.clone()).or_else(|| label("sbrun.dev/flow")),
+            size: plan.and_then(|plan| plan.size.as_ref().map(|size| size.0.clone())).or_else(|| label("sbrun.dev/size")),
+            user: job.and_then(|job| job.user.clone()),
+            phase: story.phase,
+            outcome: verdict.map(|verdict| verdict.outcome),
+            exit_code: verdict.map(|verdict| verdict.exit_code),
+            flow_exit_code: verdict.and_then(|verdict| verdict.flow_exit_code),
+            reason: cause.map(|cause| cause.reason),
+            summary: cause.map(|cause| cause.summary.clone()),
+            evidence: cause.map(|cause| cause.evidence.clone()).unwrap_or_default(),
+            next: cause.map(|cause| cause.next.clone()).unwrap_or_default(),
+            details: story.details.iter().map(|cause| ReasonLine { reason: cause.reason, summary: cause.summary.clone() }).collect(),
+            phases: story.phases.clone(),
+            attempts: story.attempts,
+            pod: attempt.map(|attempt| attempt.pod.clone()),
+            node: attempt.and_then(|attempt| attempt.node.clone()),
+            created: job.and_then(|job| job.created),
+            finished: verdict.and_then(|verdict| verdict.finished),
+            waited_seconds: verdict.and_then(|verdict| verdict.waited_seconds),
+            run_seconds: verdict.and_then(|verdict| verdict.run_seconds),
+            cpu_millicores: footprint.map(|footprint| footprint.cpu.0).filter(|cpu| *cpu > 0),
+            memory_limit_bytes: footprint.map(|footprint| footprint.memory.0).filter(|memory| *memory > 0),
+            peak_memory_bytes: verdict.and_then(|verdict| verdict.peak_memory),
+            cpu_milliseconds: verdict.and_then(|verdict| verdict.cpu_milliseconds),
+            warnings: verdict.map(|verdict| verdict.warnings.clone()).unwrap_or_default(),
+            unknown: story.unknown.clone(),
+        }
+    }
+
+    /// Returns this document for a job that goes on without sbrun, or that was told to end and is still using its grace.
+    #[must_use]
+    pub fn left_as(mut self, outcome: Outcome) -> Self {
+        self.outcome = Some(outcome);
+        self.exit_code = Some(outcome.exit_code(None).0);
+        self
+    }
+}
+

@@ -1,0 +1,133 @@
+//! A story for people: the answer of `why`, and the verdict at the end.
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{
+        evidence::Evidence,
+        outcome::Outcome,
+        quantity::Memory,
+        story::{Cause, Story, Verdict},
+    },
+    output::{
+        style::{Painter, Role},
+        wording,
+    },
+};
+
+/// Returns the mark of an outcome: its meaning stands beside it in words.
+fn mark(outcome: Outcome) -> (&'static str, Role) {
+    match outcome {
+        Outcome::Succeeded => ("✓", Role::Good),
+        Outcome::Detached | Outcome::Cancelled => ("•", Role::Caution),
+        _ => ("✗", Role::Bad),
+    }
+}
+
+/// Returns the verdict block: outcome, cause, times, memory, next step.
+#[must_use]
+pub fn verdict_block(evidence: &Evidence, verdict: &Verdict, painter: Painter) -> String {
+    let (mark, role) = mark(verdict.outcome);
+    let mut head = format!("{} {}", painter.paint(role, &format!("{mark} {}", verdict.outcome.words())), verdict.cause.summary);
+    if verdict.outcome != Outcome::Succeeded {
+        head += &painter.paint(Role::Faint, &format!("  [{}]", verdict.cause.reason));
+    }
+    let mut lines = vec![head];
+    let facts = facts(evidence, verdict);
+    if !facts.is_empty() {
+        lines.push(painter.paint(Role::Faint, &format!("  {}", facts.join(" · "))));
+    }
+    lines.extend(verdict.warnings.iter().map(|warning| format!("  {} {warning}", painter.paint(Role::Caution, "warning:"))));
+    lines.extend(next_lines(&verdict.cause, painter));
+    lines.join("\n")
+}
+
+fn facts(evidence: &Evidence, verdict: &Verdict) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(seconds) = verdict.run_seconds {
+        facts.push(format!("run {}", wording::span(seconds)));
+    }
+    if let Some(seconds) = verdict.waited_seconds {
+        facts.push(format!("waited {}", wording::span(seconds)));
+    }
+    if verdict.attempts > 1 {
+        facts.push(wording::count(verdict.attempts as usize, "attempt"));
+    }
+    let limit = evidence.job.as_ref().map(|job| job.footprint.memory).filter(|memory| memory.0 > 0);
+    match (verdict.peak_memory, limit) {
+        (Some(peak), Some(limit)) => facts.push(format!("peak {} of {limit}", Memory(peak))),
+        (Some(peak), None) => facts.push(format!("peak {}", Memory(peak))),
+        (None, Some(limit)) if verdict.outcome == Outcome::OutOfMemory => facts.push(format!("limit {limit}")),
+        (None, _) => {}
+    }
+    if let Some(milliseconds) = verdict.cpu_milliseconds {
+        facts.push(format!("CPU {}.{}s", milliseconds / 1000, milliseconds % 1000 / 100));
+    }
+    facts
+}
+
+fn next_lines(cause: &Cause, painter: Painter) -> Vec<String> {
+    let heading = |index: usize| if index == 0 { "  next: " } else { "        " };
+    cause.next.iter().enumerate().map(|(index, step)| format!("{}{}", heading(index), painter.paint(Role::Command, step))).collect()
+}
+
+/// Returns a whole story: what `why` prints.
+#[must_use]
+pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: Painter) -> String {
+    let mut lines = Vec::new();
+    if let Some(job) = &evidence.job {
+        let plan = job.plan.as_deref();
+        let size = plan.and_then(|plan| plan.size.as_ref()).map(|size| format!("  size {size}")).unwrap_or_default();
+        let user = job.user.as_ref().map(|user| format!("  by {user}")).unwrap_or_default();
+        lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, &job.name)));
+    }
+    lines.extend(timeline(story, now, painter));
+    match &story.verdict {
+        Some(verdict) => lines.push(verdict_block(evidence, verdict, painter)),
+        None => lines.extend(story.cause.iter().flat_map(|cause| cause_lines(cause, painter))),
+    }
+    let proofs = story.verdict.as_ref().map(|verdict| &verdict.cause).or(story.cause.as_ref()).map(|cause| cause.evidence.as_slice()).unwrap_or_default();
+    if !proofs.is_empty() {
+        lines.push(painter.paint(Role::Faint, "  evidence:"));
+    }
+    for proof in proofs {
+        let age = proof.at.map(|at| format!(", {} ago", wording::age(now.duration_since(at)))).unwrap_or_default();
+        lines.push(format!("    {}{}", proof.text.trim().replace('\n', "\n    "), painter.paint(Role::Faint, &format!("  ({}{age})", proof.source))));
+    }
+    for cause in &story.details {
+        lines.push(format!("  also: {}{}", cause.summary, painter.paint(Role::Faint, &format!("  [{}]", cause.reason))));
+    }
+    lines.extend(story.unknown.iter().map(|unknown| format!("  not known: {unknown}")));
+    if story.verdict.is_none() {
+        lines.extend(story.cause.iter().flat_map(|cause| next_lines(cause, painter)));
+    }
+    lines.join("\n")
+}
+
+fn cause_lines(cause: &Cause, painter: Painter) -> Vec<String> {
+    vec![format!("  {}{}", cause.summary, painter.paint(Role::Faint, &format!("  [{}]", cause.reason)))]
+}
+
+fn timeline(story: &Story, now: Timestamp, painter: Painter) -> Vec<String> {
+    let attempts = story.phases.iter().map(|start| start.attempt).max().unwrap_or(1);
+    let ends = story.phases.iter().skip(1).map(|start| Some(start.since)).chain([None]);
+    let mut lines = Vec::new();
+    for (start, end) in story.phases.iter().zip(ends) {
+        let until = end.or_else(|| story.verdict.as_ref().and_then(|verdict| verdict.finished)).unwrap_or(now);
+        let lasted = if start.phase == crate::model::story::Phase::Finished { String::new() } else { wording::span(until.duration_since(start.since).as_secs()) };
+        let attempt = if attempts > 1 { format!("  attempt {}", start.attempt) } else { String::new() };
+        let clock = start.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        lines.push(format!("  {}  {:<10} {lasted:>7}{attempt}", painter.paint(Role::Faint, &clock), start.phase.as_str()));
+    }
+    lines
+}
+
+/// Returns the one line that says where a job stands, without its name.
+#[must_use]
+pub fn status_line(story: &Story) -> String {
+    let words = story.phase.as_str().replace('_', " ");
+    match &story.cause {
+        Some(cause) => format!("{words}: {}", cause.summary),
+        None => words,
+    }
+}

@@ -1,0 +1,63 @@
+//! What a submission says once the Job exists, and what a dry run shows.
+
+use crate::{
+    model::{launch_plan::LaunchPlan, package::Package, quantity::Memory},
+    output::{
+        style::{Painter, Role},
+        wording,
+    },
+};
+
+/// Returns the lines after a submission: what, where, and the commands that now make sense.
+#[must_use]
+pub fn block(plan: &LaunchPlan, name: &str, place: &str, attached: bool, painter: Painter) -> String {
+    let mut head = vec![if attached { format!("{} attached to", painter.paint(Role::Good, "✓")) } else { painter.paint(Role::Good, "✓") }];
+    head.push(painter.paint(Role::Strong, name));
+    head.extend(size_words(plan));
+    head.push(painter.paint(Role::Faint, place));
+    let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  code {}", package_words(&plan.package)))];
+    let commands = ["logs", "why", "cancel"].iter().enumerate().map(|(index, command)| {
+        let branch = if index == 2 { "└─" } else { "├─" };
+        format!("{branch} {command:<7} {}", painter.paint(Role::Command, &format!("sbrun {command} {name}")))
+    });
+    lines.into_iter().chain(commands).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns `size xlarge (r7i.4xlarge spot, 0.42/h)`.
+#[must_use]
+pub fn size_words(plan: &LaunchPlan) -> Option<String> {
+    let size = plan.size.as_ref()?;
+    let mut machine: Vec<String> = plan.placement.instance_types.first().cloned().into_iter().collect();
+    if plan.placement.spot == Some(true) {
+        machine.push("spot".to_owned());
+    }
+    let mut words = vec![machine.join(" ")];
+    words.push(format!("{} CPUs, {}", plan.footprint.cpu, plan.footprint.memory));
+    words.extend(plan.price_per_hour.map(|price| format!("{price:.2}/h")));
+    words.retain(|word| !word.is_empty());
+    Some(format!("size {size} ({})", words.join(", ")))
+}
+
+/// Returns `3 files, 12 KiB` and, in one line, what was left out.
+#[must_use]
+pub fn package_words(package: &Package) -> String {
+    let size: usize = package.files.iter().map(|file| file.content.len()).sum();
+    let mut words = format!("{}, {}", wording::count(package.files.len(), "file"), Memory(size as u64));
+    let left_out: Vec<String> = package.left_out.iter().take(3).map(|left| format!("{} ({})", left.path, left.reason)).collect();
+    if !left_out.is_empty() {
+        words += &format!("; left out: {}", left_out.join(", "));
+        let more = package.left_out.len() - left_out.len();
+        if more > 0 {
+            words += &format!(", {more} more (--dry-run lists them)");
+        }
+    }
+    words
+}
+
+/// Returns the list of a dry run: every file that travels and every one that does not.
+#[must_use]
+pub fn package_list(package: &Package) -> String {
+    let sent = package.files.iter().map(|file| format!("  {:>10}  {}", Memory(file.content.len() as u64).to_string(), file.path));
+    let left = package.left_out.iter().map(|left| format!("  {:>10}  {} ({})", "left out", left.path, left.reason));
+    sent.chain(left).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,83 @@
+//! Plurals, lists, ages and amounts of time, so that no format string holds grammar.
+
+use jiff::SignedDuration;
+
+/// Returns `1 file`, `3 files`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Returns `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn list<T: AsRef<str>>(items: &[T]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.as_ref().to_owned(),
+        [head @ .., last] => format!("{} and {}", head.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "), last.as_ref()),
+    }
+}
+
+/// Returns an age as kubectl writes it: `42s`, `5m30s`, `3h`, `5d`.
+#[must_use]
+pub fn age(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=599 if seconds % 60 != 0 => format!("{}m{}s", seconds / 60, seconds % 60),
+        120..=10_799 => format!("{}m", seconds / 60),
+        10_800..=172_799 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Returns how long something took: `0.4s` is not told apart from `0s`; `2m10s`, `3h05m`.
+#[must_use]
+pub fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match seconds {
+        0..=59 => format!("{seconds}s"),
+        60..=3599 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Cuts `text` to `width` columns, with an ellipsis where something was left out. Line breaks become spaces.
+#[must_use]
+pub fn elide(text: &str, width: usize) -> String {
+    let flat: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    if flat.chars().count() <= width {
+        return flat;
+    }
+    let mut cut: String = flat.chars().take(width.saturating_sub(1)).collect();
+    cut.truncate(cut.trim_end().len());
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_counted_and_listed() {
+        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(list::<&str>(&[]), "");
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (3600, "60m"), (10_800, "3h"), (200_000, "2d"), (-5, "0s")] {
+            assert_eq!(age(SignedDuration::from_secs(seconds)), text, "{seconds}");
+        }
+        assert_eq!((span(59), span(61), span(3_900)), ("59s".into(), "1m01s".into(), "1h05m".into()));
+    }
+
+    #[test]
+    fn text_is_cut_at_characters() {
+        assert_eq!(elide("größer als", 7), "größer…");
+        assert_eq!(elide("a\nb", 9), "a b");
+        assert_eq!(elide("abc", 3), "abc");
+    }
+}

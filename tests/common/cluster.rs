@@ -1,0 +1,206 @@
+//! A real Kubernetes for the tests, started once for this process and gone with it.
+//!
+//! `tests/run` builds it and names it in variables; without them the tests that need it are not run (see `tests/run`).
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::sandbox::Sandbox;
+
+/// A running cluster.
+pub struct Cluster {
+    program: PathBuf,
+    /// What the cluster said when it was ready.
+    pub ready: Value,
+    // Ends the cluster when this process ends: its standard input closes.
+    _child: Child,
+    _folder: TempDir,
+}
+
+/// A namespace of a cluster, with a sandbox whose kubeconfig and map lead there.
+pub struct Namespace {
+    pub cluster: &'static Cluster,
+    pub name: String,
+    pub sandbox: Sandbox,
+}
+
+static KWOK: OnceLock<Cluster> = OnceLock::new();
+static REAL: OnceLock<Cluster> = OnceLock::new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Returns the cluster whose nodes are simulated.
+pub fn kwok() -> &'static Cluster {
+    KWOK.get_or_init(|| Cluster::start(&["kwok", "--audit", "--toleration-seconds", "8"]))
+}
+
+/// Returns the cluster with real kubelets and containers.
+pub fn real() -> &'static Cluster {
+    let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
+    REAL.get_or_init(|| {
+        Cluster::start(&["real", "--images", &images, "--toleration-seconds", "8", "--node", "n1 labels=sbrun.dev/size=small", "--slow", "slow=8", "--refuse", "refused"])
+    })
+}
+
+impl Cluster {
+    fn start(arguments: &[&str]) -> Self {
+        let program = PathBuf::from(std::env::var("SBRUN_TEST_CLUSTER").expect("tests/run names the cluster's program in SBRUN_TEST_CLUSTER"));
+        let folder = TempDir::with_prefix("sbrun-cluster-").unwrap();
+        let mut command = Command::new(&program);
+        command.args(&arguments[..1]).arg("--dir").arg(folder.path()).args(&arguments[1..]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the cluster did not start: {line:?}"));
+        Self { program, ready, _child: child, _folder: folder }
+    }
+
+    /// Returns the kubeconfig of the administrator.
+    pub fn kubeconfig(&self) -> &str {
+        self.ready["kubeconfig"].as_str().unwrap()
+    }
+
+    /// Runs kubectl; `input` goes to its standard input.
+    pub fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> std::process::Output {
+        use std::io::Write;
+        let mut command = Command::new(&self.program);
+        command.arg("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        if let Some(input) = input {
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs kubectl, which must succeed, and returns what it printed.
+    #[track_caller]
+    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments, None);
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Creates or changes objects.
+    #[track_caller]
+    pub fn apply(&self, objects: &Value) {
+        let output = self.kubectl(&["apply", "-f", "-"], Some(&objects.to_string()));
+        assert!(output.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Creates a simulated node of a size.
+    pub fn node(&self, name: &str, size: &str, cpu: &str, memory: &str) {
+        self.node_with(name, &json!({"sbrun.dev/size": size}), &json!([]), cpu, memory);
+    }
+
+    /// Creates a simulated node with these labels and taints.
+    pub fn node_with(&self, name: &str, labels: &Value, taints: &Value, cpu: &str, memory: &str) {
+        let mut labels = labels.clone();
+        labels["kubernetes.io/hostname"] = json!(name);
+        let capacity = json!({"cpu": cpu, "memory": memory, "pods": "110", "ephemeral-storage": "100Gi"});
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+            "spec": {"taints": taints},
+            "status": {"capacity": capacity, "allocatable": capacity},
+        }));
+    }
+
+    /// Returns a fresh namespace.
+    pub fn namespace(&'static self) -> Namespace {
+        self.namespace_with(&json!({}))
+    }
+
+    /// Returns a fresh namespace with these labels.
+    pub fn namespace_with(&'static self, labels: &Value) -> Namespace {
+        let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        self.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}));
+        eventually("the namespace's service account", || self.kubectl(&["get", "serviceaccount", "default", "-n", &name], None).status.success());
+        let mut sandbox = Sandbox::new();
+        sandbox.set("KUBECONFIG", self.kubeconfig()).set("SBRUN_NAMESPACE", &name).set("SBRUN_USER", "ana");
+        Namespace { cluster: self, name, sandbox }
+    }
+
+    /// Returns the requests of the audit log that `wanted` picks.
+    pub fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.ready["audit_log"].as_str().unwrap()).unwrap();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(wanted).collect()
+    }
+}
+
+impl Namespace {
+    /// Runs kubectl in this namespace, which must succeed.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster.kubectl_ok(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// Returns objects of a kind.
+    #[track_caller]
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-o", "json"])).unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// Creates or changes an object in this namespace.
+    #[track_caller]
+    pub fn apply(&self, mut object: Value) {
+        object["metadata"]["namespace"] = json!(self.name);
+        self.cluster.apply(&object);
+    }
+
+    /// Writes an instance map with one size for each name; `extra` lines go below `defaults`.
+    pub fn map(&self, sizes: &[&str], defaults: &str) -> PathBuf {
+        let mut text = format!("version: 1\ndefaults:\n  image: {}\n{defaults}sizes:\n", self.image());
+        for size in sizes {
+            text += &format!("  {size}:\n    footprint: {{cpu: 100m, memory: 128Mi}}\n    node_selector: {{sbrun.dev/size: {size}}}\n    tolerations: []\n");
+        }
+        self.sandbox.write("instance-map.yaml", text)
+    }
+
+    /// Returns the image that flows run in.
+    pub fn image(&self) -> &'static str {
+        "test.local/python:3"
+    }
+
+    /// Writes a Job template whose pod carries these annotations, which steer simulated pods.
+    pub fn template(&self, annotations: &Value) -> PathBuf {
+        let template = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"metadata": {"annotations": annotations}}}});
+        self.sandbox.write("template.json", template.to_string())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let output = self.cluster.kubectl(&["-n", &self.name, "get", "jobs,pods,events", "-o", "wide"], None);
+            eprintln!("namespace {}:\n{}", self.name, String::from_utf8_lossy(&output.stdout));
+        }
+        drop(self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"], None));
+    }
+}
+
+/// Waits until `holds`, for a minute at most.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Returns the flows of `examples/`.
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
