@@ -1,4 +1,6 @@
 //! What tests share.
 
 pub mod cluster;
+#[macro_use]
+pub mod place;
 pub mod sandbox;

@@ -1,0 +1,5 @@
+//! The command line without a cluster.
+
+mod bad_input;
+mod help;
+mod local;
