@@ -22,7 +22,7 @@ use crate::{
         python_imports::{prefect, requirements},
         quantity::Memory,
     },
-    store::packing::tree::{Found, Tree},
+    store::packing::tree::Found,
 };
 
 /// What a user says about the files that travel with a flow.
@@ -85,3 +85,28 @@ pub fn pack(flow: &Path, options: &PackingOptions) -> Result<Packed> {
     let flow_file::FlowFile { root, path, file, interpreter, .. } = flow;
     Ok(Packed { package, root, path, file, interpreter, prefect_flow, notes })
 }
+
+/// Reads a file of the package; one that grew since it was found is not read further than any package may be.
+fn read(found: &Found) -> Result<PackagedFile> {
+    let mut content = Vec::with_capacity(usize::try_from(found.size).unwrap_or_default());
+    let opened = fs::File::open(&found.source).and_then(|file| file.take(UNPACKED_LIMIT.0 + 1).read_to_end(&mut content));
+    opened.map_err(|error| unreadable(&found.path, error))?;
+    if content.len() as u64 > UNPACKED_LIMIT.0 {
+        return Err(too_large(
+            &format!("`{}` grew past {UNPACKED_LIMIT} while it was read", found.path),
+            vec![(found.path.clone(), Memory(content.len() as u64))],
+        ));
+    }
+    Ok(PackagedFile { path: found.path.clone(), executable: found.executable, content })
+}
+
+/// Returns the error for a file or folder beside the flow that cannot be read.
+fn unreadable(path: &str, error: std::io::Error) -> Error {
+    Error::rejected(format!("cannot read `{path}`, which would travel with the flow"))
+        .caused_by(error)
+        .hinted(format!("make it readable, or leave it out with `--exclude '{path}'` or a line in .sbrunignore"))
+        .hinted("or put the flow into a folder of its own")
+}
+
+#[cfg(test)]
+mod tests;

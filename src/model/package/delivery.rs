@@ -53,11 +53,11 @@ impl Delivery {
     /// Returns the files again, from the parts as a Job and its ConfigMaps recorded them.
     pub fn unpack(&self, interpreter: Interpreter) -> Result<Package> {
         match (interpreter, self) {
-            (Interpreter::Executable, _) => sorted(self.parts().map(|part| PackagedFile {
-                path: part.path.clone(),
-                executable: part.executable,
-                content: part.content.clone(),
-            }).collect()),
+            (Interpreter::Executable, _) => sorted(
+                self.parts()
+                    .map(|part| PackagedFile { path: part.path.clone(), executable: part.executable, content: part.content.clone() })
+                    .collect(),
+            ),
             (Interpreter::Python, Self::Inline(parts)) => {
                 let text: Vec<u8> = parts.iter().flat_map(|part| part.content.iter().copied()).collect();
                 let bytes = STANDARD.decode(text).map_err(|error| Error::failed("the recorded package cannot be read").caused_by(error))?;

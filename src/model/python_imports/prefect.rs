@@ -78,8 +78,7 @@ fn is_called_as_main(lines: &[Line], function: &str) -> bool {
     let calls = |text: &str| {
         text.match_indices(function).any(|(index, _)| {
             let before = text[..index].chars().next_back();
-            !before.is_some_and(|character| character.is_alphanumeric() || character == '_')
-                && text[index + function.len()..].starts_with(['(', '.'])
+            !before.is_some_and(|character| character.is_alphanumeric() || character == '_') && text[index + function.len()..].starts_with(['(', '.'])
         })
     };
     std::iter::once(&lines[start]).chain(body).any(|line| calls(&line.text))

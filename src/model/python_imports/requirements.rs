@@ -79,8 +79,11 @@ fn requirements(text: &str) -> Vec<String> {
 /// Returns the dependencies of a PEP 723 block, `# /// script`.
 fn script_block(source: &str) -> Vec<String> {
     let lines = source.lines().skip_while(|line| line.trim_end() != "# /// script").skip(1);
-    let block: Vec<&str> =
-        lines.take_while(|line| line.trim_end() != "# ///").map_while(|line| line.strip_prefix('#')).map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let block: Vec<&str> = lines
+        .take_while(|line| line.trim_end() != "# ///")
+        .map_while(|line| line.strip_prefix('#'))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
     array(&block, "").iter().filter_map(|item| distribution(item)).collect()
 }
 
@@ -91,7 +94,8 @@ fn project(text: &str) -> Vec<String> {
     if !standard.is_empty() {
         return standard;
     }
-    let table = lines.iter().skip_while(|line| line.trim() != "[tool.poetry.dependencies]").skip(1).take_while(|line| !line.trim_start().starts_with('['));
+    let table =
+        lines.iter().skip_while(|line| line.trim() != "[tool.poetry.dependencies]").skip(1).take_while(|line| !line.trim_start().starts_with('['));
     table.filter(|line| line.contains('=')).filter_map(|line| distribution(line.trim())).collect()
 }
 

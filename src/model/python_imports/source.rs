@@ -15,7 +15,8 @@ pub(super) struct Line {
 
 /// Returns the logical lines of a source. Source that is no Python gives lines that mean nothing, and no error.
 pub(super) fn logical_lines(source: &str) -> Vec<Line> {
-    let mut reader = Reader { rest: source.strip_prefix('\u{feff}').unwrap_or(source), number: 1, depth: 0, line: Line::default(), lines: Vec::new() };
+    let mut reader =
+        Reader { rest: source.strip_prefix('\u{feff}').unwrap_or(source), number: 1, depth: 0, line: Line::default(), lines: Vec::new() };
     reader.start_line();
     while let Some(character) = reader.next() {
         match character {
