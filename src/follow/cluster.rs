@@ -1,1 +1,110 @@
 //! A job on the cluster, as the loop sees it.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Detail, RunningJob};
+use crate::{
+    environment::now,
+    error::{Error, Result},
+    kubernetes::{
+        connect::Cluster,
+        jobs, labels,
+        logs::{self, LogOptions},
+        observe,
+        retry::Patience,
+        watch::Wakeups,
+    },
+    model::{
+        evidence::{AttemptRecord, Ending, Evidence, JobRecord},
+        job_event::{LogEvent, LogState},
+        story::Verdict,
+    },
+};
+
+/// How long one look may take before the loop says that the server does not answer.
+const LOOK: Patience = Patience(Duration::from_secs(10));
+/// How long leaving the verdict may take.
+const KEEP: Duration = Duration::from_secs(5);
+/// How many lines are read for the verdict of a job whose output nobody followed.
+const TAIL_LINES: u64 = 40;
+
+/// A Job on a cluster.
+pub struct ClusterJob {
+    cluster: Cluster,
+    name: String,
+    uid: String,
+    wakeups: Option<Wakeups>,
+}
+
+impl ClusterJob {
+    /// Returns a handle on the Job that `record` describes; a Job of the same name that is created later is another one.
+    #[must_use]
+    pub fn new(cluster: Cluster, record: &JobRecord) -> Self {
+        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None }
+    }
+
+    fn record<'evidence>(&self, evidence: &'evidence Evidence) -> Result<&'evidence JobRecord> {
+        evidence.job.as_ref().ok_or_else(|| Error::failed(format!("Job `{}` has not been seen yet", self.name)))
+    }
+
+    /// Returns the last output of the last attempt, when its pod is still there.
+    async fn read_tail(&self, evidence: &Evidence) -> Vec<u8> {
+        let Some(attempt) = evidence.attempts.last().filter(|attempt| attempt.gone.is_none()) else { return Vec::new() };
+        let options = LogOptions { tail: Some(TAIL_LINES), ..LogOptions::default() };
+        let mut events = logs::read_log(&self.cluster, &attempt.pod, labels::FLOW_CONTAINER, options);
+        let mut tail = Vec::new();
+        while let Some(LogEvent::Bytes { bytes, .. }) = events.recv().await {
+            tail.extend(bytes);
+        }
+        tail
+    }
+}
+
+impl RunningJob for ClusterJob {
+    async fn observe(&mut self, evidence: &mut Evidence, detail: Detail) -> Result<()> {
+        let detail = match detail {
+            Detail::Basic => observe::Detail::Basic,
+            Detail::Waiting => observe::Detail::Waiting,
+        };
+        observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await
+    }
+
+    async fn changed(&mut self, limit: Duration) {
+        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name)).changed(limit).await;
+    }
+
+    fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
+        logs::follow_log(&self.cluster, &attempt.pod, labels::FLOW_CONTAINER, state, LogOptions::default())
+    }
+
+    async fn end(&mut self, evidence: &Evidence, ending: &Ending) -> Result<()> {
+        jobs::end(&self.cluster, self.record(evidence)?, ending, Patience::CANCEL).await.map(drop)
+    }
+
+    async fn settle(&mut self, evidence: &Evidence, limit: Duration) -> Result<bool> {
+        jobs::wait_until_no_pod(&self.cluster, self.record(evidence)?, limit).await
+    }
+
+    async fn renew_lease(&mut self, evidence: &Evidence) -> Result<()> {
+        let record = self.record(evidence)?;
+        let Some(started) = record.started else { return Ok(()) };
+        jobs::renew_lease(&self.cluster, record, now().duration_since(started).unsigned_abs(), LOOK).await.map(drop)
+    }
+
+    async fn drop_lease(&mut self, evidence: &Evidence) -> Result<()> {
+        jobs::drop_lease(&self.cluster, self.record(evidence)?, Patience::CANCEL).await.map(drop)
+    }
+
+    async fn keep_verdict(&mut self, evidence: &Evidence, verdict: &Verdict, log_tail: &[u8]) {
+        let Some(record) = evidence.job.as_ref().filter(|job| job.verdict.is_none() && evidence.job_gone.is_none()) else { return };
+        let keep = async {
+            let read = if log_tail.is_empty() { self.read_tail(evidence).await } else { Vec::new() };
+            let tail = if log_tail.is_empty() { &read } else { log_tail };
+            jobs::keep_verdict(&self.cluster, record, verdict, tail).await
+        };
+        // Without a kept verdict the Job's own conditions still tell the outcome.
+        tokio::time::timeout(KEEP, keep).await.unwrap_or_default();
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     model::{
         evidence::{AttemptRecord, Ending, Evidence},
-        job_event::LogEvent,
+        job_event::{LogEvent, LogState},
         story::Verdict,
     },
 };
@@ -20,19 +20,6 @@ pub enum Detail {
     Basic,
     /// Also whatever explains a wait: events, nodes, quotas.
     Waiting,
-}
-
-/// What is known of a container whose log is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogState {
-    /// It has not started.
-    Waiting,
-    /// It runs.
-    Running,
-    /// It ended.
-    Ended,
-    /// The pod is gone.
-    Gone,
 }
 
 /// A launched job: on the cluster, or on this machine.
@@ -61,5 +48,5 @@ pub trait RunningJob {
     fn drop_lease(&mut self, evidence: &Evidence) -> impl Future<Output = Result<()>>;
 
     /// Leaves the verdict and the last output where later commands find it. Failing is harmless.
-    fn keep_verdict(&mut self, evidence: &Evidence, verdict: &Verdict, log_tail: &[u8]) -> impl Future<Output = Result<()>>;
+    fn keep_verdict(&mut self, evidence: &Evidence, verdict: &Verdict, log_tail: &[u8]) -> impl Future<Output = ()>;
 }

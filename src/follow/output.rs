@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     RunningJob,
-    launcher::LogState,
     log_tail::LogTail,
 };
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     error::Result,
     model::{
         evidence::{AttemptRecord, ContainerState},
-        job_event::{Gap, JobEvent, LogEvent},
+        job_event::{Gap, JobEvent, LogEvent, LogState},
     },
 };
 

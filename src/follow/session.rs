@@ -351,11 +351,7 @@ where
         }
         let story = diagnose(&self.evidence, now);
         let Some(verdict) = story.verdict.as_ref() else { return Ok(None) };
-        if let Err(error) = self.job.keep_verdict(&self.evidence, verdict, &tail).await
-            && error.kind() != ErrorKind::NotAllowed
-        {
-            (self.view)(JobEvent::Notice(format!("the verdict could not be kept on the job: {}", error.message())), now)?;
-        }
+        self.job.keep_verdict(&self.evidence, verdict, &tail).await;
         (self.view)(JobEvent::Finished(story.clone()), now)?;
         Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))))
     }

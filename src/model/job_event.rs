@@ -56,3 +56,17 @@ pub enum LogEvent {
     /// There may have been more, but it cannot be read any more.
     Unavailable(String),
 }
+
+/// What is known of a container whose log is followed. The log itself never decides this.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogState {
+    /// It has not started.
+    #[default]
+    Waiting,
+    /// It runs.
+    Running,
+    /// It ended; its log can still be read.
+    Ended,
+    /// The pod is gone, and its log with it.
+    Gone,
+}
