@@ -1,0 +1,159 @@
+//! The variables that a local flow sees.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    error::{Error, Result},
+    model::{
+        launch_plan::{LaunchPlan, SecretSource},
+        quantity::Cpu,
+    },
+};
+
+/// Marks every process of a run, so that it is recognised when it lost its parents. Not the run id: with `--key` two
+/// attempts share one.
+pub(super) const MARK: &str = "SBRUN_LOCAL_RUN";
+
+/// Variables that tell numerical libraries how many threads to start. Without them each starts one per CPU of the
+/// machine, also where the flow may use only a few.
+const THREADS: [&str; 8] = [
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+];
+
+/// Returns the environment of a local flow: the user's own one (it stands for the image: PATH, HOME, VIRTUAL_ENV), then
+/// defaults, the plan's variables, its secrets, and who it is.
+///
+/// `mark` is the value of [`MARK`]. A secret of the cluster cannot be read here: its value must be in the user's environment under the same name.
+pub(super) fn flow_environment(plan: &LaunchPlan, inherited: &BTreeMap<String, String>, root: &Path, mark: &str) -> Result<BTreeMap<String, String>> {
+    let mut variables = inherited.clone();
+    let mut default = |name: &str, value: &str| {
+        if variables.get(name).is_none_or(String::is_empty) {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    default("PYTHONUNBUFFERED", "1");
+    if let Some(threads) = threads(plan.footprint.cpu) {
+        for name in THREADS {
+            default(name, &threads);
+        }
+    }
+    variables.insert("PWD".to_owned(), root.to_string_lossy().into_owned());
+    variables.remove("OLDPWD");
+    variables.extend(plan.environment.clone());
+    variables.extend(secrets(plan, inherited)?);
+    variables.insert(MARK.to_owned(), mark.to_owned());
+    variables.insert("SBRUN_RUN_ID".to_owned(), plan.run_id.to_string());
+    variables.insert("SBRUN_JOB_NAME".to_owned(), plan.name.to_string());
+    match &plan.size {
+        Some(size) => variables.insert("SBRUN_SIZE".to_owned(), size.to_string()),
+        None => variables.remove("SBRUN_SIZE"),
+    };
+    Ok(variables)
+}
+
+/// Returns the whole CPUs of a limit, at least 1; none where there is no limit.
+fn threads(cpu: Cpu) -> Option<String> {
+    (cpu.0 > 0).then(|| (cpu.0 / 1000).max(1).to_string())
+}
+
+/// Returns the values of all secrets, or one error that names every missing one.
+fn secrets(plan: &LaunchPlan, inherited: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    let mut missing = Vec::new();
+    for secret in &plan.secrets {
+        match (&secret.source, inherited.get(&secret.name)) {
+            (SecretSource::Value(value), _) => drop(values.insert(secret.name.clone(), value.0.clone())),
+            (SecretSource::Reference { .. }, Some(value)) => drop(values.insert(secret.name.clone(), value.clone())),
+            (SecretSource::Reference { secret: object, key }, None) => missing.push((&secret.name, format!("key `{key}` of Secret `{object}`"))),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(values);
+    }
+    let words: Vec<_> = missing.iter().map(|(name, source)| format!("`{name}` ({source})")).collect();
+    let names: Vec<_> = missing.iter().map(|(name, _)| name.as_str()).collect();
+    Err(Error::rejected(format!("secrets of the cluster cannot be read with --local: {}", words.join(", ")))
+        .hinted(format!("export {} with a value for this machine, then run it again", names.join(" "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        local::run::tests::mk_plan,
+        model::{
+            identity::SizeName,
+            launch_plan::{Redacted, Secret},
+        },
+    };
+
+    fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_plan_stands_above_the_user_and_the_user_above_defaults() {
+        let mut plan = mk_plan("flow.py", "");
+        plan.size = Some(SizeName("small".into()));
+        plan.footprint.cpu = Cpu(2500);
+        plan.environment = variables(&[("TZ", "UTC"), ("NUMBA_NUM_THREADS", "3")]);
+        plan.secrets = vec![
+            Secret { name: "TOKEN".into(), source: SecretSource::Value(Redacted("t".into())) },
+            Secret { name: "KEY".into(), source: SecretSource::Reference { secret: "s".into(), key: "k".into() } },
+        ];
+        let inherited = variables(&[
+            ("HOME", "/home/ana"),
+            ("KEY", "mine"),
+            ("OLDPWD", "/before"),
+            ("OMP_NUM_THREADS", "7"),
+            ("PWD", "/somewhere"),
+            ("PYTHONUNBUFFERED", ""),
+            ("SBRUN_SIZE", "huge"),
+            ("TZ", "Asia/Tokyo"),
+        ]);
+        let expected = variables(&[
+            ("HOME", "/home/ana"),
+            ("KEY", "mine"),
+            ("MKL_NUM_THREADS", "2"),
+            ("NUMBA_NUM_THREADS", "3"),
+            ("NUMEXPR_MAX_THREADS", "2"),
+            ("OMP_NUM_THREADS", "7"),
+            ("OPENBLAS_NUM_THREADS", "2"),
+            ("POLARS_MAX_THREADS", "2"),
+            ("PWD", "/root-folder"),
+            ("PYTHONUNBUFFERED", "1"),
+            ("RAYON_NUM_THREADS", "2"),
+            ("SBRUN_JOB_NAME", plan.name.as_str()),
+            ("SBRUN_LOCAL_RUN", "mark"),
+            ("SBRUN_RUN_ID", &plan.run_id.0),
+            ("SBRUN_SIZE", "small"),
+            ("TOKEN", "t"),
+            ("TZ", "UTC"),
+            ("VECLIB_MAXIMUM_THREADS", "2"),
+        ]);
+        assert_eq!(flow_environment(&plan, &inherited, Path::new("/root-folder"), "mark").unwrap(), expected);
+    }
+
+    #[test]
+    fn threads_follow_the_limit() {
+        for (millicores, expected) in [(0, None), (250, Some("1")), (1999, Some("1")), (16000, Some("16"))] {
+            assert_eq!(threads(Cpu(millicores)).as_deref(), expected, "{millicores}");
+        }
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_with_its_source() {
+        let mut plan = mk_plan("flow.py", "");
+        plan.secrets = vec![Secret { name: "KEY".into(), source: SecretSource::Reference { secret: "prod".into(), key: "token".into() } }];
+        let error = flow_environment(&plan, &BTreeMap::new(), Path::new("/"), "mark").unwrap_err();
+        assert_eq!(error.message(), "secrets of the cluster cannot be read with --local: `KEY` (key `token` of Secret `prod`)");
+        assert_eq!(error.hints(), ["export KEY with a value for this machine, then run it again"]);
+    }
+}
