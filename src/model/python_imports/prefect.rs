@@ -1,0 +1,85 @@
+//! Whether a source defines a Prefect flow, and what it is called.
+
+use crate::model::python_imports::source::{Line, logical_lines};
+
+/// Returns the name of the Prefect flow that a source defines, or nothing when it defines none.
+///
+/// Of several it is the one that the source calls under `if __name__ == "__main__":`, else the last. A name that is
+/// computed is not known; then it is the function's, with hyphens, as Prefect has it.
+#[must_use]
+pub fn flow_name(source: &str) -> Option<String> {
+    let lines = logical_lines(source);
+    let decorators = decorators(&lines);
+    if decorators.is_empty() {
+        return None;
+    }
+    let mut flows: Vec<(String, String)> = Vec::new();
+    let mut named: Option<Option<String>> = None;
+    for line in &lines {
+        if let Some(decorator) = line.text.strip_prefix('@') {
+            let callee: String = decorator.split('(').next().unwrap_or_default().split_whitespace().collect();
+            if decorators.contains(&callee) {
+                named = Some(name_argument(line));
+            }
+        } else if let Some(name) = named.take()
+            && let Some(function) = function_name(&line.text)
+        {
+            flows.push((function.to_owned(), name.unwrap_or_else(|| function.replace('_', "-"))));
+        }
+    }
+    let called = flows.iter().find(|(function, _)| is_called_as_main(&lines, function));
+    called.or(flows.last()).map(|(_, name)| name.clone())
+}
+
+/// Returns what the flow decorator is called in this source: `flow`, `prefect.flow`, or under another name.
+fn decorators(lines: &[Line]) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in lines {
+        if let Some(modules) = line.text.strip_prefix("import ") {
+            for module in modules.split(',') {
+                match module.split_whitespace().collect::<Vec<_>>().as_slice() {
+                    ["prefect"] => names.push("prefect.flow".to_owned()),
+                    ["prefect", "as", name] => names.push(format!("{name}.flow")),
+                    _ => {}
+                }
+            }
+        } else if let Some((module, imported)) = line.text.strip_prefix("from ").and_then(|rest| rest.split_once(" import"))
+            && matches!(module.trim(), "prefect" | "prefect.flows")
+        {
+            for name in imported.trim().trim_matches(['(', ')']).split(',') {
+                match name.split_whitespace().collect::<Vec<_>>().as_slice() {
+                    ["flow"] => names.push("flow".to_owned()),
+                    ["flow", "as", name] => names.push((*name).to_owned()),
+                    _ => {}
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Returns the string of the decorator's `name=…`, when it is a plain one.
+fn name_argument(line: &Line) -> Option<String> {
+    let compact: String = line.text.split_whitespace().collect();
+    let rest = ["(name=\"", ",name=\""].iter().find_map(|start| compact.split_once(start)).map(|(_, rest)| rest)?;
+    let index: usize = rest.split_once('"')?.0.parse().ok()?;
+    line.strings.get(index).filter(|name| !name.is_empty() && !name.contains('\\')).cloned()
+}
+
+fn function_name(text: &str) -> Option<&str> {
+    let text = text.strip_prefix("async ").map_or(text, str::trim_start);
+    text.strip_prefix("def ")?.split(['(', '[']).next().map(str::trim).filter(|name| !name.is_empty())
+}
+
+fn is_called_as_main(lines: &[Line], function: &str) -> bool {
+    let is_main = |line: &&Line| line.text.starts_with("if __name__") && line.strings.iter().any(|text| text == "__main__");
+    let Some(start) = lines.iter().position(|line| is_main(&line)) else { return false };
+    let body = lines[start + 1..].iter().take_while(|line| line.indent > lines[start].indent);
+    let calls = |text: &str| {
+        text.match_indices(function).any(|(index, _)| {
+            let before = text[..index].chars().next_back();
+            !before.is_some_and(|character| character.is_alphanumeric() || character == '_') && text[index + function.len()..].starts_with(['(', '.'])
+        })
+    };
+    std::iter::once(&lines[start]).chain(body).any(|line| calls(&line.text))
+}
