@@ -12,8 +12,8 @@ mod rules;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-pub use files::delivery_of;
 pub(crate) use files::config_map_names;
+pub use files::delivery_of;
 
 use crate::{
     error::{Error, Result},

@@ -32,8 +32,7 @@ pub fn defaults(plan: &LaunchPlan) -> BTreeMap<String, String> {
 /// Returns what is set in any case: which run this is, and what the user asked for, which wins. Secrets are not in it.
 #[must_use]
 pub fn given(plan: &LaunchPlan) -> BTreeMap<String, String> {
-    let mut variables =
-        BTreeMap::from([("SBRUN_RUN_ID".to_owned(), plan.run_id.to_string()), ("SBRUN_JOB_NAME".to_owned(), plan.name.to_string())]);
+    let mut variables = BTreeMap::from([("SBRUN_RUN_ID".to_owned(), plan.run_id.to_string()), ("SBRUN_JOB_NAME".to_owned(), plan.name.to_string())]);
     if let Some(size) = &plan.size {
         variables.insert("SBRUN_SIZE".to_owned(), size.to_string());
     }

@@ -174,9 +174,8 @@ pub async fn delete(cluster: &Cluster, record: &JobRecord) -> Result<Deletion> {
 /// When the server refuses or does not answer.
 pub async fn wait_until_no_pod(cluster: &Cluster, record: &JobRecord, limit: Duration) -> Result<bool> {
     let doing = format!("waiting for the pods of Job `{}` to end", record.name);
-    let running = ListParams::default()
-        .labels(&format!("{}={}", labels::CONTROLLER_UID, record.uid))
-        .fields("status.phase!=Succeeded,status.phase!=Failed");
+    let running =
+        ListParams::default().labels(&format!("{}={}", labels::CONTROLLER_UID, record.uid)).fields("status.phase!=Succeeded,status.phase!=Failed");
     let (pods, start) = (cluster.api::<Pod>(), Instant::now());
     loop {
         let left = limit.saturating_sub(start.elapsed());

@@ -83,7 +83,8 @@ pub async fn create(cluster: &Cluster, plan: &LaunchPlan) -> Result<Created> {
             Posted::Taken(job) => step = next_step(cluster, &plan, *job).await?,
         }
     }
-    Err(Error::failed(format!("Job `{}` appears and vanishes while it is being created", plan.name)).hinted("somebody else is using this name or key"))
+    Err(Error::failed(format!("Job `{}` appears and vanishes while it is being created", plan.name))
+        .hinted("somebody else is using this name or key"))
 }
 
 /// Returns the objects as the server would store them, without creating any. Values of secrets stay hidden.

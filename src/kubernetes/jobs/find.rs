@@ -2,10 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::ConfigMap,
-};
+use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
 use kube::api::ListParams;
 
 use crate::{
@@ -109,9 +106,7 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
 /// When the server refuses or does not answer.
 pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
     let known = list_metadata(cluster, filter).await?;
-    let read = stream::iter(known).map(|job| async move {
-        if job.verdict.is_some() { Ok(Some(job)) } else { read_in_full(cluster, &job).await }
-    });
+    let read = stream::iter(known).map(|job| async move { if job.verdict.is_some() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
     let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }

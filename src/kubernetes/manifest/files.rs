@@ -58,9 +58,8 @@ pub(super) fn volume(plan: &LaunchPlan, delivery: &Delivery) -> Value {
             vec![json!({"downwardAPI": {"items": items.collect::<Vec<_>>()}})]
         }
         Delivery::ConfigMaps(groups) => {
-            let items = |parts: &[Part]| -> Vec<Value> {
-                parts.iter().map(|part| json!({"key": part.key, "path": part.path, "mode": mode(part)})).collect()
-            };
+            let items =
+                |parts: &[Part]| -> Vec<Value> { parts.iter().map(|part| json!({"key": part.key, "path": part.path, "mode": mode(part)})).collect() };
             let source = |(index, parts): (usize, &Vec<Part>)| json!({"configMap": {"name": config_map_name(plan, index), "items": items(parts)}});
             groups.iter().enumerate().map(source).collect()
         }

@@ -117,12 +117,7 @@ async fn quotas(cluster: &Cluster, patience: Patience) -> Result<Vec<QuotaRecord
 }
 
 /// Returns the nodes that match `selector`, and `own`, whatever its labels.
-async fn nodes(
-    cluster: &Cluster,
-    selector: &BTreeMap<String, String>,
-    own: Option<&str>,
-    patience: Patience,
-) -> Result<Vec<NodeRecord>, Unknown> {
+async fn nodes(cluster: &Cluster, selector: &BTreeMap<String, String>, own: Option<&str>, patience: Patience) -> Result<Vec<NodeRecord>, Unknown> {
     let api: Api<Node> = Api::all(cluster.client.clone());
     let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let parameters = ListParams::default().labels(&labels.join(","));
@@ -141,7 +136,9 @@ async fn known_labels(cluster: &Cluster, patience: Patience) -> Result<BTreeMap<
     let api: Api<Node> = Api::all(cluster.client.clone());
     let nodes = cluster.read_all_metadata(&api, ListParams::default(), patience, "reading the labels of nodes").await;
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (key, value) in nodes.map_err(|error| unseen(&error, "labels of nodes", "list nodes"))?.into_iter().flat_map(|node| node.metadata.labels.unwrap_or_default()) {
+    for (key, value) in
+        nodes.map_err(|error| unseen(&error, "labels of nodes", "list nodes"))?.into_iter().flat_map(|node| node.metadata.labels.unwrap_or_default())
+    {
         values.entry(key).or_default().insert(value);
     }
     values.retain(|key, values| values.len() <= GROUP_VALUES && key != "kubernetes.io/hostname");
