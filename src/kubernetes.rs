@@ -9,5 +9,6 @@ pub mod labels;
 pub mod logs;
 pub mod manifest;
 pub mod observe;
+mod reading;
 pub mod retry;
 pub mod watch;

@@ -6,6 +6,7 @@ pub mod diagnose;
 pub mod duration;
 pub mod evidence;
 pub mod exit_code;
+pub mod flow_environment;
 pub mod footprint;
 pub mod identity;
 pub mod instance_map;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::{environment::Environment, error::Result};
 
 /// Which cluster to talk to.
@@ -27,6 +29,7 @@ pub struct Cluster {
     pub server: String,
     /// Name of the kubeconfig's context; none inside a pod.
     pub context: Option<String>,
+    contexts: Arc<[(String, String)]>,
 }
 
 impl Cluster {
@@ -34,6 +37,31 @@ impl Cluster {
     pub async fn connect(options: &ConnectOptions, environment: &Environment, notices: Notices) -> Result<Self> {
         let _ = (options, environment, notices);
         Err(crate::error::Error::internal("not written yet"))
+    }
+
+    /// Returns a cluster around a client made elsewhere, without notices.
+    #[must_use]
+    pub fn from_client(client: kube::Client, namespace: impl Into<String>) -> Self {
+        Self {
+            client,
+            notices: Arc::new(|_| ()),
+            namespace: namespace.into(),
+            server: String::new(),
+            context: None,
+            contexts: Arc::new([]),
+        }
+    }
+
+    /// Returns every context of the kubeconfig with the address of its API server; empty inside a pod.
+    #[must_use]
+    pub fn contexts(&self) -> &[(String, String)] {
+        &self.contexts
+    }
+
+    /// Returns when the credentials end, when that is known and nothing renews them.
+    #[must_use]
+    pub fn credential_expiry(&self) -> Option<Timestamp> {
+        None
     }
 
     /// Returns a typed API of the namespace.

@@ -50,6 +50,8 @@ pub struct JobRecord {
     pub namespace: String,
     /// UID; a Job of the same name and another UID is not ours.
     pub uid: String,
+    /// `metadata.resourceVersion`: tells whether the Job has changed since.
+    pub resource_version: String,
     /// When it was created.
     pub created: Option<Timestamp>,
     /// `status.startTime`: the Job's deadline counts from here.

@@ -1,0 +1,173 @@
+//! Finding Jobs by what people type, and listing them without reading more than is needed.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
+use kube::api::ListParams;
+
+use crate::{
+    error::{Error, Result},
+    kubernetes::{
+        connect::Cluster,
+        error::explain,
+        labels,
+        manifest::{self, config_map_names},
+        observe::{job_record, metadata_record},
+        retry::Patience,
+    },
+    model::{
+        evidence::{JobRecord, Maker},
+        identity::JobName,
+        launch_plan::Interpreter,
+        package::Package,
+    },
+};
+
+/// What stands for the newest job of mine.
+const LATEST: &str = "@latest";
+/// How many Jobs are read at the same time.
+const READERS: usize = 16;
+/// How many candidates an error names.
+const NAMED: usize = 8;
+
+/// Which Jobs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Only those of the user with this label.
+    pub user: Option<String>,
+    /// Only those of this size, as a label.
+    pub size: Option<String>,
+    /// Only those with these labels, as `-l` takes them.
+    pub selector: Option<String>,
+    /// Only those created since.
+    pub since: Option<Timestamp>,
+    /// Also those that a Prefect worker made.
+    pub include_prefect: bool,
+}
+
+/// Returns the job that `reference` means: a name, a run id, a prefix of either that only one has, or `@latest`, the newest
+/// one of the user with the label `me`. Of several attempts under one run id it is the newest.
+///
+/// # Errors
+/// Failed when there is none, or several.
+pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRecord> {
+    if reference != LATEST && JobName::parse(reference).is_ok() {
+        let doing = format!("reading Job `{reference}`");
+        let job = cluster.read(&cluster.api::<Job>(), reference, Patience::START, &doing).await;
+        if let Some(job) = job.map_err(|error| explain(error, &doing))? {
+            return Ok(job_record(&job));
+        }
+    }
+    let filter = ListFilter { user: (reference == LATEST).then(|| me.to_owned()), include_prefect: reference != LATEST, ..ListFilter::default() };
+    let known = list_metadata(cluster, &filter).await?;
+    let chosen = choose(reference, &cluster.namespace, &known)?;
+    read_in_full(cluster, chosen).await?.ok_or_else(|| Error::failed(format!("job `{}` was deleted just now", chosen.name)))
+}
+
+/// Returns the one of `known`, newest first, that `reference` means.
+fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) -> Result<&'known JobRecord> {
+    if reference == LATEST {
+        let none = || Error::failed(format!("you have no job in namespace `{namespace}`")).hinted("see everybody's: sbrun list --all");
+        return known.first().ok_or_else(none);
+    }
+    let run_id = |job: &JobRecord| job.labels.get(labels::RUN_ID).or_else(|| job.labels.get(labels::PREFECT_FLOW_RUN)).cloned();
+    let found: Vec<&JobRecord> =
+        known.iter().filter(|job| job.name.starts_with(reference) || run_id(job).is_some_and(|id| id.starts_with(reference))).collect();
+    let exact = found.iter().find(|job| job.name == reference || run_id(job).as_deref() == Some(reference));
+    if let Some(exact) = exact {
+        return Ok(exact);
+    }
+    let Some(first) = found.first() else {
+        let error = Error::failed(format!("there is no job `{reference}` in namespace `{namespace}`"));
+        let similar = known.iter().map(|job| (strsim::jaro_winkler(&job.name, reference), job)).filter(|(score, _)| *score > 0.85);
+        let best = similar.max_by(|left, right| left.0.total_cmp(&right.0));
+        return Err(match best {
+            Some((_, job)) => error.hinted(format!("did you mean `{}`?", job.name)),
+            None => error.hinted("see what there is: sbrun list --all"),
+        });
+    };
+    if found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first)) {
+        return Ok(first);
+    }
+    let mut names: Vec<String> = found.iter().take(NAMED).map(|job| format!("`{}`", job.name)).collect();
+    if found.len() > NAMED {
+        names.push(format!("{} more", found.len() - NAMED));
+    }
+    if found.len() == 1 {
+        return Ok(first);
+    }
+    Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
+}
+
+/// Returns the Jobs that match, newest first. Those with a verdict come from their metadata alone, which has neither
+/// conditions nor counts: the flow's files stay where they are.
+///
+/// # Errors
+/// When the server refuses or does not answer.
+pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
+    let known = list_metadata(cluster, filter).await?;
+    let read = stream::iter(known).map(|job| async move { if job.verdict.is_some() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
+    let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Returns the Jobs that match, newest first, from their metadata alone.
+async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
+    let jobs = cluster.api::<Job>();
+    let doing = format!("listing jobs in namespace `{}`", cluster.namespace);
+    let selector = |maker: String| {
+        let user = filter.user.as_ref().map(|user| format!("{}={user}", labels::USER));
+        let size = filter.size.as_ref().map(|size| format!("{}={size}", labels::SIZE));
+        let parts: Vec<String> = [Some(maker), user, size, filter.selector.clone()].into_iter().flatten().collect();
+        ListParams::default().labels(&parts.join(","))
+    };
+    let (ours, prefect) = tokio::join!(
+        cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::START, &doing),
+        async {
+            if filter.include_prefect {
+                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), Patience::START, &doing).await
+            } else {
+                Ok(Vec::new())
+            }
+        },
+    );
+    let mut found: Vec<JobRecord> = Vec::new();
+    for list in [ours, prefect] {
+        let list = list.map_err(|error| explain(error, &doing))?;
+        found.extend(list.iter().map(|job| metadata_record(&job.metadata)));
+    }
+    found.retain(|job| filter.since.is_none_or(|since| job.created.is_some_and(|created| created >= since)));
+    found.sort_by(|left, right| (right.created, &right.name).cmp(&(left.created, &left.name)));
+    found.dedup_by(|left, right| left.uid == right.uid);
+    Ok(found)
+}
+
+/// Returns the Job with its state; nothing when it is gone by now.
+async fn read_in_full(cluster: &Cluster, job: &JobRecord) -> Result<Option<JobRecord>> {
+    let doing = format!("reading Job `{}`", job.name);
+    let job = cluster.read(&cluster.api::<Job>(), &job.name, Patience::START, &doing).await.map_err(|error| explain(error, &doing))?;
+    Ok(job.map(|job| job_record(&job)))
+}
+
+/// Returns the files that a Job recorded, for `rerun`.
+///
+/// # Errors
+/// Failed when the Job was not made by sbrun, or it or its files are gone.
+pub async fn package_of(cluster: &Cluster, record: &JobRecord) -> Result<Package> {
+    if record.maker != Maker::Sbrun {
+        return Err(Error::failed(format!("Job `{}` was not made by sbrun, so it has no files of a flow", record.name)));
+    }
+    let doing = format!("reading the files of Job `{}`", record.name);
+    let job = cluster.read(&cluster.api::<Job>(), &record.name, Patience::START, &doing).await.map_err(|error| explain(error, &doing))?;
+    let gone = || Error::failed(format!("Job `{}` is gone", record.name)).hinted("submit the flow again from its folder");
+    let job = job.filter(|job| job.metadata.uid.as_ref() == Some(&record.uid)).ok_or_else(gone)?;
+    let maps = cluster.api::<ConfigMap>();
+    let read = stream::iter(config_map_names(&job)).map(|name| {
+        let (maps, doing) = (&maps, doing.as_str());
+        async move { cluster.read(maps, &name, Patience::START, doing).await.map_err(|error| explain(error, doing)) }
+    });
+    let found: Vec<Option<ConfigMap>> = read.buffered(READERS).try_collect().await?;
+    let found: Vec<ConfigMap> = found.into_iter().flatten().collect();
+    let interpreter = record.plan.as_ref().map_or(Interpreter::Python, |plan| plan.flow.interpreter);
+    manifest::delivery_of(&job, &found)?.unpack(interpreter)
+}
