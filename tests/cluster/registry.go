@@ -1,0 +1,6 @@
+package main
+
+import (
+	_ "github.com/google/go-containerregistry/pkg/registry"
+	_ "github.com/google/go-containerregistry/pkg/v1/tarball"
+)
