@@ -83,7 +83,7 @@ func (s *logServer) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("previous terminated container %q in pod %q not found", container, name), http.StatusBadRequest)
 		return
 	case state.Waiting != nil && state.Waiting.Reason != "":
-		http.Error(w, fmt.Sprintf("container %q in pod %q is waiting to start: %s", container, name, state.Waiting.Reason), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("container %q in pod %q is waiting to start: %s", container, name, reasonOf(state.Waiting)), http.StatusBadRequest)
 		return
 	case state.Running == nil && state.Terminated == nil:
 		http.Error(w, fmt.Sprintf("container %q in pod %q is not available", container, name), http.StatusBadRequest)
@@ -99,6 +99,17 @@ func (s *logServer) serve(w http.ResponseWriter, r *http.Request) {
 	status := &containerStatus{client: s.client, pod: pod, container: container}
 	if err := crilogs.ReadLogs(r.Context(), file, "", readerOptions(options), status, out, out); err != nil && r.Context().Err() == nil {
 		fmt.Fprintf(os.Stderr, "log of %s/%s/%s: %v\n", namespace, name, container, err)
+	}
+}
+
+func reasonOf(waiting *corev1.ContainerStateWaiting) string {
+	switch waiting.Reason {
+	case "ErrImagePull":
+		return "image can't be pulled"
+	case "ImagePullBackOff":
+		return "trying and failing to pull image"
+	default:
+		return waiting.Reason
 	}
 }
 
