@@ -33,7 +33,7 @@ type registryOptions struct {
 }
 
 func (o *registryOptions) flags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.slow, "slow", nil, "PREFIX=SECONDS: blobs of repositories PREFIX and PREFIX/... come after this delay")
+	f.StringArrayVar(&o.slow, "slow", nil, "PREFIX=SECONDS: pulls from repositories PREFIX and PREFIX/... take this much longer")
 	f.StringArrayVar(&o.refuse, "refuse", nil, "PREFIX: repositories PREFIX and PREFIX/... answer 401 but to "+registryUser+":"+registryPassword+"; with a token service, or, where PREFIX ends in -basic, without")
 }
 
@@ -104,7 +104,8 @@ func (o *registryOptions) handler() (http.Handler, error) {
 			return
 		}
 		for _, slow := range delays {
-			if kind == "blobs" && under(repository, slow.prefix) {
+			// Once for each pull, where it looks the tag up: blobs that a node has are not asked for again.
+			if kind == "manifests" && r.Method == http.MethodHead && under(repository, slow.prefix) {
 				select {
 				case <-time.After(slow.Duration):
 				case <-r.Context().Done():
@@ -132,7 +133,11 @@ func (o *registryOptions) handler() (http.Handler, error) {
 // giveToken answers as token services do: everybody gets a token, but not everybody one that helps.
 func giveToken(w http.ResponseWriter, r *http.Request) {
 	token := "anonymous"
-	if user, password, given := r.BasicAuth(); given {
+	user, password, given := r.BasicAuth()
+	if r.Method == http.MethodPost {
+		user, password, given = r.FormValue("username"), r.FormValue("password"), true
+	}
+	if given {
 		if user != registryUser || password != registryPassword {
 			registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 			return
@@ -140,7 +145,7 @@ func giveToken(w http.ResponseWriter, r *http.Request) {
 		token = goodToken
 	}
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"token":%q}`, token)
+	fmt.Fprintf(w, `{"token":%[1]q,"access_token":%[1]q}`, token)
 }
 
 func allowed(r *http.Request) bool {
