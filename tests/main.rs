@@ -11,7 +11,7 @@ mod scenarios;
 #[test]
 fn no_test_file_is_forgotten() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    for (parent, folder) in [("main.rs", "."), ("common.rs", "common"), ("cli.rs", "cli"), ("scenarios.rs", "scenarios")] {
+    for (parent, folder) in [("main.rs", "."), ("common.rs", "common"), ("cli.rs", "cli"), ("scenarios.rs", "scenarios"), ("scenarios/kwok.rs", "scenarios/kwok"), ("scenarios/real.rs", "scenarios/real")] {
         let declared = std::fs::read_to_string(tests.join(parent)).unwrap();
         for entry in std::fs::read_dir(tests.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();

@@ -13,12 +13,12 @@ use crate::{
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
-        jobs::{self, Deleted, ListFilter},
+        jobs::{self, Deletion, ListFilter},
         observe,
     },
     model::{
         diagnose::diagnose,
-        duration::parse_duration,
+        duration,
         evidence::{JobRecord, Maker},
         exit_code::ExitCode,
         reason::Reason,
@@ -65,7 +65,7 @@ struct Kept {
 /// Removes finished jobs, and submissions that died half way. Never a running one, never a worker's, never one that changed since
 /// it was listed.
 pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let older = arguments.older.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--older: {error}")))?;
+    let older = arguments.older.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--older: {error}")))?;
     if arguments.state == Some(State::Active) {
         return Err(Error::usage("clean removes finished jobs only").hinted("`sbrun cancel JOB` ends a job first"));
     }
@@ -110,8 +110,8 @@ async fn remove(cluster: &Cluster, doomed: Vec<JobRecord>, ui: &mut Ui) -> Clean
     let mut deletions = stream::iter(doomed).map(|record| async move { (jobs::delete(cluster, &record).await, record.name) }).buffer_unordered(AT_ONCE);
     while let Some((result, name)) = deletions.next().await {
         match result {
-            Ok(Deleted::Gone) => cleaned.removed.push(name),
-            Ok(Deleted::Changed) => cleaned.kept.push(Kept { name, why: "it changed since it was listed".to_owned() }),
+            Ok(Deletion::Deleted) => cleaned.removed.push(name),
+            Ok(Deletion::Changed) => cleaned.kept.push(Kept { name, why: "it changed since it was listed".to_owned() }),
             Err(error) => cleaned.kept.push(Kept { name, why: error.message().to_owned() }),
         }
         ui.progress(&format!("{} of {total} removed", cleaned.removed.len()));

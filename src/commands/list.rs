@@ -1,14 +1,13 @@
 //! `sbrun list`: jobs that sbrun launched, active and recent.
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::context::Context;
 use crate::{
     environment::now,
     error::{Error, Result},
     kubernetes::{jobs::{self, ListFilter}, observe},
-    model::{diagnose::diagnose, duration::parse_duration, exit_code::ExitCode, outcome::Outcome},
+    model::{diagnose::diagnose, duration, exit_code::ExitCode, outcome::Outcome},
     output::{
         ui::Ui,
         view::{job_list::JobList, report::JobReport},
@@ -82,14 +81,13 @@ impl State {
 
 /// Lists jobs, newest first.
 pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let since = arguments.since.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
+    let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
     let cluster = context.connect(None).await?;
     let user = if arguments.mine { Some(context.user(Some(&cluster)).await.label) } else { None };
-    let filter = ListFilter { user, size: arguments.size.clone(), labels: arguments.labels.clone(), include_prefect: true };
     let now = now();
+    let selector = (!arguments.labels.is_empty()).then(|| arguments.labels.join(","));
+    let filter = ListFilter { user, size: arguments.size.clone(), selector, since: since.map(|since| now - since), include_prefect: true };
     let records = jobs::list(&cluster, &filter).await?;
-    let recent = |created: Option<Timestamp>| since.is_none_or(|since| created.is_none_or(|created| now.duration_since(created).unsigned_abs() <= since));
-    let records = records.into_iter().filter(|record| recent(record.created)).collect();
     let evidence = observe::survey(&cluster, records).await?;
     let reports = evidence.iter().map(|evidence| JobReport::new(evidence, &diagnose(evidence, now)));
     let mut reports: Vec<JobReport> = reports.filter(|report| arguments.state.is_none_or(|state| state.picks(report.outcome))).collect();

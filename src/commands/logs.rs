@@ -12,7 +12,7 @@ use crate::{
     kubernetes::logs::{LogOptions, read_log},
     model::{
         diagnose::diagnose,
-        duration::parse_duration,
+        duration,
         evidence::{AttemptRecord, Evidence},
         exit_code::ExitCode,
         job_event::{JobEvent, LogEvent},
@@ -55,7 +55,7 @@ pub struct LogsArgs {
 
 /// Prints the output of a job. With `--follow` the exit code is the verdict's, else 0.
 pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let since = arguments.since.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
+    let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
     let cluster = context.connect(None).await?;
     let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;

@@ -8,6 +8,9 @@ use crate::{
     output::{ui::Ui, wording},
 };
 
+/// What stands for the newest job of mine.
+const LATEST: &str = "@latest";
+
 /// Finds Jobs of one cluster.
 pub struct Referrer<'context> {
     context: &'context Context,
@@ -23,8 +26,8 @@ impl<'context> Referrer<'context> {
 
     /// Returns the Job that `reference` means.
     pub async fn find(&self, reference: &str) -> Result<JobRecord> {
-        let me = if reference == "@latest" { Some(self.context.user(Some(self.cluster)).await) } else { None };
-        jobs::find(self.cluster, reference, me.as_ref()).await
+        let me = if reference == LATEST { self.context.user(Some(self.cluster)).await.label } else { String::new() };
+        jobs::find(self.cluster, reference, &me).await
     }
 
     /// Returns the Job that `reference` means, for a command that changes it.

@@ -4,3 +4,133 @@ pub mod args;
 pub mod launch;
 pub mod resolve;
 pub mod result_file;
+mod secrets;
+
+use std::path::PathBuf;
+
+pub use args::SubmitArgs;
+
+use super::{context::Context, logs::open_log_file};
+use crate::{
+    error::{Error, Result},
+    follow::machine::MachineJob,
+    kubernetes::{checks, connect::Cluster, jobs, manifest},
+    local::{self, Enforcement, LocalOptions, Run},
+    model::{exit_code::ExitCode, launch_plan::LaunchPlan},
+    output::{
+        format,
+        ui::{Format, Ui},
+        view::submitted,
+    },
+};
+use args::DryRun;
+use launch::LaunchOptions;
+use resolve::{Resolved, Target};
+use result_file::ResultFile;
+
+/// Runs a flow on a machine of its size and exits as it did.
+pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let results = ResultFile::start(&context.environment)?;
+    let options = LaunchOptions {
+        detach: arguments.detach,
+        raw: arguments.raw,
+        log_file: arguments.log_file.as_deref().map(open_log_file).transpose()?,
+    };
+    if arguments.local {
+        return submit_here(&arguments, options, context, ui, &results).await;
+    }
+    let files = context.find_map()?;
+    let namespace = files.as_ref().and_then(|found| found.map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()));
+    let connected = context.connect(namespace).await.map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
+    // What is wrong with the flow or the map is said even where there is no cluster: it is the nearer mistake.
+    let cluster = connected.as_ref().ok();
+    let decided = resolve::decide(&arguments, context, cluster, files).await?;
+    let Some(cluster) = cluster else {
+        let here = Target::Here(local::machine()?);
+        drop(resolve::plan(&arguments, context, here, &decided).await?);
+        return Err(connected.map(drop).err().unwrap_or_else(|| Error::internal("a connection got lost")));
+    };
+    let mut resolved = resolve::plan(&arguments, context, Target::Cluster(cluster), &decided).await?;
+    resolve::tell(&decided, &resolved, ui);
+    if arguments.dry_run == Some(DryRun::Client) {
+        resolved.plan.user = context.stated_user().unwrap_or_default();
+        return dry_run_here(&resolved.plan, ui);
+    }
+    let checked = async { checks::check(cluster, &resolved.plan).await };
+    let (user, checked) = tokio::join!(context.user(Some(cluster)), checked);
+    for warning in checked? {
+        ui.warning(&warning);
+    }
+    resolved.plan.user = user;
+    if arguments.dry_run == Some(DryRun::Server) {
+        return dry_run_on_server(&resolved.plan, cluster, ui).await;
+    }
+    let Resolved { plan, .. } = resolved;
+    launch::on_cluster(plan, cluster.clone(), options, context, ui, &results).await
+}
+
+async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+    let files = context.find_map()?;
+    let wants_map = arguments.size.is_some() && files.is_none();
+    let cluster = if wants_map { context.connect(None).await.ok() } else { None };
+    let decided = resolve::decide(arguments, context, cluster.as_ref(), files).await?;
+    let mut resolved = resolve::plan(arguments, context, Target::Here(local::machine()?), &decided).await?;
+    resolve::tell(&decided, &resolved, ui);
+    resolved.plan.user = context.user(None).await;
+    if arguments.dry_run.is_some() {
+        return dry_run_here(&resolved.plan, ui);
+    }
+    let in_place: Option<PathBuf> = arguments.in_place.then_some(resolved.root);
+    let (run, output) = Run::start(&resolved.plan, &LocalOptions { in_place, environment: &context.environment })?;
+    describe_run(&run, &resolved.plan, ui).await;
+    let grace = resolved.plan.limits.grace;
+    launch::here(resolved.plan, MachineJob::new(run, output, grace), options, ui, results).await
+}
+
+/// Says which limit holds here, by what, and which Python runs the flow.
+async fn describe_run(run: &Run, plan: &LaunchPlan, ui: &mut Ui) {
+    if ui.is_quiet() {
+        return;
+    }
+    let python = run.python().await.map(|python| format!(" by {} ({})", python.path.display(), python.version)).unwrap_or_default();
+    let enforced = match run.enforcement() {
+        Enforcement::Cgroup => "",
+        Enforcement::Sampling { .. } => ", enforced by sampling",
+    };
+    let size = plan.size.as_ref().map(|size| format!(" of size {size}")).unwrap_or_default();
+    ui.status(&format!("running here{python}: {} CPUs, {} of memory{size}{enforced}", plan.footprint.cpu, plan.footprint.memory));
+    ui.detail(&format!("code {}", submitted::package_words(&plan.package)));
+    for notice in run.notices() {
+        ui.status(&format!("note: {notice}"));
+    }
+}
+
+/// Shows what would be sent, rendered from the very plan that would be sent.
+fn dry_run_here(plan: &LaunchPlan, ui: &mut Ui) -> Result<ExitCode> {
+    let rendered = manifest::render(plan)?;
+    let documents: Vec<&serde_json::Value> = rendered.documents().collect();
+    show_documents(plan, &documents, ui)
+}
+
+async fn dry_run_on_server(plan: &LaunchPlan, cluster: &Cluster, ui: &mut Ui) -> Result<ExitCode> {
+    let documents = jobs::dry_run(cluster, plan).await?;
+    let documents: Vec<&serde_json::Value> = documents.iter().collect();
+    show_documents(plan, &documents, ui)
+}
+
+fn show_documents(plan: &LaunchPlan, documents: &[&serde_json::Value], ui: &mut Ui) -> Result<ExitCode> {
+    ui.status(&format!("code {}\n{}", submitted::package_words(&plan.package), submitted::package_list(&plan.package)));
+    match ui.format() {
+        Format::Name => ui.line(plan.name.as_str())?,
+        Format::Json | Format::Jsonl => {
+            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": documents});
+            ui.line(&format::json(&list)?)?;
+        }
+        Format::Table | Format::Yaml => {
+            for document in documents {
+                ui.line(&format!("---\n{}", format::yaml(document)?))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
     model::{
-        duration::parse_duration,
+        duration,
         evidence::{Evidence, JobRecord},
         exit_code::ExitCode,
         job_event::JobEvent,
@@ -40,7 +40,7 @@ pub struct WaitArgs {
 /// Waits until the jobs have finished. One job: its exit code. Several: 0 if all succeeded, 75 if every other one may be run
 /// again, else 1.
 pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let timeout = arguments.timeout.as_deref().map(parse_duration).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
+    let timeout = arguments.timeout.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
     let cluster = context.connect(None).await?;
     let referrer = Referrer::new(context, &cluster);
     let mut jobs: Vec<JobRecord> = Vec::new();

@@ -3,6 +3,7 @@
 mod merge;
 mod record;
 mod surroundings;
+mod survey;
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::ListParams;
@@ -11,6 +12,8 @@ pub use record::{
     attempt_record, event_record, flow_container, job_record, kept_log_tail, metadata_record, neighbour_record, node_record, pod_footprint,
     quota_records,
 };
+
+pub use survey::survey;
 
 use crate::{
     environment,

@@ -55,7 +55,8 @@ pub fn real() -> &'static Cluster {
 impl Cluster {
     fn start(arguments: &[&str]) -> Self {
         let program = PathBuf::from(std::env::var("SBRUN_TEST_CLUSTER").expect("tests/run names the cluster's program in SBRUN_TEST_CLUSTER"));
-        let folder = TempDir::with_prefix("sbrun-cluster-").unwrap();
+        let parent = std::env::var("SBRUN_TEST_DIR").expect("tests/run names a folder for state in SBRUN_TEST_DIR");
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent).unwrap();
         let mut command = Command::new(&program);
         command.args(&arguments[..1]).arg("--dir").arg(folder.path()).args(&arguments[1..]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -170,7 +171,7 @@ impl Namespace {
 
     /// Returns the image that flows run in.
     pub fn image(&self) -> &'static str {
-        "test.local/python:3"
+        "python:3"
     }
 
     /// Writes a Job template whose pod carries these annotations, which steer simulated pods.

@@ -63,14 +63,18 @@ macro_rules! behaviour {
 
             fn holds($place: &Place) $body
 
-            #[test]
-            fn local() {
-                holds(&Place::local());
+            mod local {
+                #[test]
+                fn holds() {
+                    super::holds(&super::Place::local());
+                }
             }
 
-            #[test]
-            fn real() {
-                holds(&Place::real());
+            mod real {
+                #[test]
+                fn holds() {
+                    super::holds(&super::Place::real());
+                }
             }
         }
     };

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, fs::File, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::result_file::ResultFile;
@@ -27,7 +28,7 @@ use crate::{
         ui::{Format, Ui},
         view::{follow::FollowView, report::JobReport, story::verdict_block, submitted},
     },
-    store::run_file,
+    store::run_file::{RunFile, RunFiles},
 };
 
 /// How a launch is shown.
@@ -44,9 +45,7 @@ pub struct LaunchOptions {
 /// Creates the Job of `plan`, follows it to its end unless detached, and returns the exit code of the verdict.
 pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let started = now();
-    if let Err(error) = run_file::record(&context.environment, &plan, &cluster.server, cluster.context.as_deref(), started) {
-        ui.detail(&format!("[sbrun: {}]", error.message()));
-    }
+    remember(&plan, &cluster, started, context, ui);
     let mut controls = interruptions(&plan, ui).listen()?;
     ui.progress(&format!("submitting {}", plan.name));
     let created = tokio::select! {
@@ -83,6 +82,25 @@ pub async fn here(plan: LaunchPlan, mut job: MachineJob, options: LaunchOptions,
     let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
     let follow_options = FollowOptions::new(plan.user.name.clone());
     to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui, results).await
+}
+
+/// Remembers the run on this machine before the first request, so that nothing launched is forgotten.
+fn remember(plan: &LaunchPlan, cluster: &Cluster, now: Timestamp, context: &Context, ui: &mut Ui) {
+    let Some(files) = RunFiles::of(&context.environment) else { return };
+    let run = RunFile {
+        schema: RunFile::SCHEMA,
+        run_id: plan.run_id.clone(),
+        name: plan.name.clone(),
+        namespace: plan.namespace.clone(),
+        context: cluster.context.clone(),
+        server: cluster.server.clone(),
+        key: plan.key.clone(),
+        created: now,
+    };
+    if let Err(error) = files.write(&run) {
+        ui.detail(&format!("[sbrun: {}]", error.message()));
+    }
+    files.prune(now);
 }
 
 fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {

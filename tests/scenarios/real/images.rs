@@ -15,13 +15,13 @@ fn submit(image: &str, code: i32, reason: &str) -> String {
 
 #[test]
 fn a_missing_image() {
-    let said = submit("test.local/missing:1", 78, "Image.NotFound");
-    assert!(said.contains("test.local/missing:1"), "{said}");
+    let said = submit("registry.test/missing:1", 78, "Image.NotFound");
+    assert!(said.contains("registry.test/missing:1"), "{said}");
 }
 
 #[test]
 fn a_refused_image() {
-    submit("test.local/refused:1", 78, "Image.Unauthorized");
+    submit("registry.test/refused/python:3", 78, "Image.Unauthorized");
 }
 
 #[test]
@@ -31,11 +31,11 @@ fn an_image_whose_name_is_no_name() {
 
 #[test]
 fn an_image_without_python() {
-    submit("test.local/busybox:1", 78, "Flow.StartError");
+    submit("busybox:1", 78, "Flow.StartError");
 }
 
 #[test]
 fn a_slow_pull_is_shown_and_then_runs() {
-    let said = submit("test.local/slow/python:3", 0, "Flow.Succeeded");
+    let said = submit("registry.test/slow/python:3", 0, "Flow.Succeeded");
     assert!(said.contains("pull"), "{said}");
 }

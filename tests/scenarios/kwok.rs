@@ -1,0 +1,6 @@
+//! On the real API server, controllers and scheduler, with simulated nodes and pods.
+
+mod clean;
+mod endings;
+mod submit;
+mod waiting;

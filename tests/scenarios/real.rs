@@ -1,0 +1,4 @@
+//! On real kubelets with real containers.
+
+mod cluster;
+mod images;
