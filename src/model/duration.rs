@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("1d2h3m4s", 93784), ("0s", 0), ("007s", 7)] {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("1d2h3m4s", 93784), ("0s", 0), ("007s", 7)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for (text, sentence) in [
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn people_read_two_units() {
-        for (seconds, text) in [(0, "0s"), (45, "45s"), (130, "2m10s"), (1092, "18m12s"), (10800, "3h"), (10805, "3h"), (432_000, "5d"), (100_800, "1d4h")]
+        for (seconds, text) in
+            [(0, "0s"), (45, "45s"), (130, "2m10s"), (1092, "18m12s"), (10800, "3h"), (10805, "3h"), (432_000, "5d"), (100_800, "1d4h")]
         {
             assert_eq!(format(Duration::from_secs(seconds)), text);
         }

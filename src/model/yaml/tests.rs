@@ -56,7 +56,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         assert!(refusal(text).contains(expected), "{text:?}: {}", refusal(text));
     }
     for depth in [100, 5000] {
-        let (list, mapping) = ("[".repeat(depth), "{a: ".repeat(depth));
+        let (list, mapping) = ("[".repeat(depth) + &"]".repeat(depth), "{a: ".repeat(depth) + &"}".repeat(depth));
         for text in [list, mapping] {
             assert!(refusal(&text).contains("nested") || refusal(&text).contains("recursion limit"), "{}", refusal(&text));
         }
