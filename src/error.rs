@@ -93,6 +93,19 @@ impl Error {
         self
     }
 
+    /// Adds several causes, to be printed below the message in this order.
+    #[must_use]
+    pub fn caused_by_all<I: IntoIterator<Item = String, IntoIter: DoubleEndedIterator>>(mut self, causes: I) -> Self {
+        // A chain is printed from the outermost to the innermost, so the last cause goes in first.
+        self.source = causes.into_iter().rev().fold(self.source, |chain, cause| {
+            Some(match chain {
+                Some(inner) => inner.context(cause),
+                None => anyhow::Error::msg(cause),
+            })
+        });
+        self
+    }
+
     /// Adds the next thing to type or to look at.
     #[must_use]
     pub fn hinted(mut self, hint: impl Into<String>) -> Self {

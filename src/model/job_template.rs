@@ -1,0 +1,76 @@
+//! The Job manifest that a map or a flag names, to be merged under what sbrun sets.
+//!
+//! It adds volumes, sidecars and affinities. What the four rules of sbrun fix, it may repeat but not change.
+
+use serde_json::Value;
+
+use crate::model::{duration, settings::value::LEAST_GRACE, yaml};
+
+/// A manifest, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobTemplate {
+    /// The manifest.
+    pub manifest: Value,
+    /// What is wrong with it, in words; empty when it can be used.
+    pub problems: Vec<String>,
+}
+
+/// Returns the manifest of a text, with what is wrong in it; an error when it is no YAML at all.
+pub fn parse(text: &str) -> Result<JobTemplate, String> {
+    let manifest = yaml::parse(text).map_err(|error| error.to_string())?.map_or(Value::Null, |node| node.to_json());
+    let problems = problems(&manifest);
+    Ok(JobTemplate { manifest, problems })
+}
+
+/// A field that sbrun sets, the one value that a template may repeat, and why.
+const FIXED: [(&str, &str, &str); 12] = [
+    ("/spec/template/spec/restartPolicy", "\"Never\"", "a flow is never restarted by Kubernetes"),
+    ("/spec/backoffLimit", "0", "one owner of retries: use `infrastructure_retries`"),
+    ("/spec/backoffLimitPerIndex", "0", "one owner of retries: use `infrastructure_retries`"),
+    ("/spec/podReplacementPolicy", "\"Failed\"", "two attempts never run at once"),
+    ("/spec/parallelism", "1", "a job is one pod"),
+    ("/spec/completions", "1", "a job is one pod"),
+    ("/spec/completionMode", "\"NonIndexed\"", "a job is one pod"),
+    (
+        "/spec/template/metadata/annotations/cluster-autoscaler.kubernetes.io~1safe-to-evict",
+        "\"false\"",
+        "a running flow is not a candidate for scale-down",
+    ),
+    ("/spec/template/metadata/annotations/karpenter.sh~1do-not-disrupt", "\"true\"", "a running flow is not a candidate for scale-down"),
+    ("/spec/podFailurePolicy", "", "sbrun sets it, so that the verdict stays on the Job"),
+    ("/spec/successPolicy", "", "a job is one pod"),
+    ("/spec/template/spec/nodeName", "", "the size decides where a job runs"),
+];
+
+/// Returns what is wrong with a template, in words: not a Job, or at odds with what sbrun fixes.
+#[must_use]
+pub fn problems(manifest: &Value) -> Vec<String> {
+    if !manifest.is_object() {
+        return vec!["is not a Job manifest; it begins with `apiVersion: batch/v1` and `kind: Job`".to_owned()];
+    }
+    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
+    let mut problems = Vec::new();
+    if text("/kind") != Some("Job") {
+        problems.push(format!("`kind` must be `Job`, not `{}`", text("/kind").unwrap_or_default()));
+    }
+    if text("/apiVersion") != Some("batch/v1") {
+        problems.push(format!("`apiVersion` must be `batch/v1`, not `{}`", text("/apiVersion").unwrap_or_default()));
+    }
+    for (pointer, allowed, why) in FIXED {
+        let Some(found) = manifest.pointer(pointer).filter(|found| !found.is_null()) else { continue };
+        if found.to_string() != allowed {
+            let field = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/");
+            let limit = if allowed.is_empty() { "must not be there".to_owned() } else { format!("is {found}, it can only be {allowed}") };
+            problems.push(format!("`{field}` {limit}: {why}"));
+        }
+    }
+    let grace = manifest.pointer("/spec/template/spec/terminationGracePeriodSeconds").and_then(Value::as_u64);
+    if let Some(grace) = grace.filter(|grace| *grace < LEAST_GRACE.as_secs()) {
+        let least = duration::format_exact(LEAST_GRACE);
+        problems.push(format!("`spec.template.spec.terminationGracePeriodSeconds` is {grace}, less than {least}: use `grace` of the map"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;
