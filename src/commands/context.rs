@@ -6,9 +6,13 @@ use crate::{
     cli::GlobalArgs,
     environment::Environment,
     error::Result,
-    kubernetes::connect::{Cluster, ConnectOptions},
-    model::{identity::label_value, launch_plan::User},
+    kubernetes::{
+        checks,
+        connect::{Cluster, ConnectOptions},
+    },
+    model::{identity::label_value, instance_map::CONFIG_MAP, launch_plan::User},
     output::ui,
+    store::map_file::{self, FoundMap},
 };
 
 /// What every command starts from.
@@ -25,6 +29,19 @@ impl Context {
     #[must_use]
     pub fn new(environment: Environment, global: GlobalArgs) -> Self {
         Self { environment, global }
+    }
+
+    /// Returns the instance map of the files of this machine; none when there is no such file.
+    pub fn find_map(&self) -> Result<Option<FoundMap>> {
+        map_file::find(self.global.map.as_deref(), &self.environment)
+    }
+
+    /// Returns the instance map that fifty people share: the ConfigMap of the namespace.
+    pub async fn map_of_cluster(&self, cluster: &Cluster) -> Result<Option<FoundMap>> {
+        match checks::config_map(cluster, CONFIG_MAP).await? {
+            Some(data) => map_file::from_config_map(&cluster.namespace, &data, &self.environment),
+            None => Ok(None),
+        }
     }
 
     /// Connects to the cluster that flags and variables name. Makes no request.
@@ -50,7 +67,7 @@ impl Context {
             return user;
         }
         let known = match cluster {
-            Some(cluster) => crate::kubernetes::checks::identity(cluster).await,
+            Some(cluster) => checks::identity(cluster).await,
             None => None,
         };
         let name = known.or_else(|| self.environment.get("USER").or_else(|| self.environment.get("LOGNAME")).map(ToOwned::to_owned));

@@ -49,12 +49,15 @@ struct Size {
 
 /// Shows the sizes of the instance map.
 pub async fn sizes(_arguments: &SizesArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let found = context.find_map(ui).await?;
+    let found = match context.find_map()? {
+        Some(found) => Some(found),
+        None => context.map_of_cluster(&context.connect(None).await?).await?,
+    };
     let Some(found) = found else {
         return Err(Error::rejected("there is no instance map").hinted("write `instance-map.yaml`, or name one with `--map` or SBRUN_MAP; docs/instance-map.md shows how"));
     };
     let map = &found.map;
-    let sizes = Sizes { schema: SCHEMA, map: map.name.to_string(), sizes: map.sizes.iter().map(|size| describe(size, &map.defaults)).collect() };
+    let sizes = Sizes { schema: SCHEMA, map: found.source.to_string(), sizes: map.sizes.iter().map(|size| describe(size, &map.defaults)).collect() };
     let names: Vec<String> = sizes.sizes.iter().map(|size| size.name.clone()).collect();
     ui.show(&sizes, |ui| table_of(&sizes, ui), || names)?;
     if ui.is_for_people() {

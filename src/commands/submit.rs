@@ -4,7 +4,7 @@ pub mod args;
 pub mod launch;
 pub mod resolve;
 pub mod result_file;
-mod secrets;
+pub mod secrets;
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::{context::Context, logs::open_log_file};
 use crate::{
     error::{Error, Result},
     follow::machine::MachineJob,
-    kubernetes::{checks, connect::Cluster, jobs, manifest},
+    kubernetes::{checks::{self, Purpose}, connect::Cluster, jobs, manifest},
     local::{self, Enforcement, LocalOptions, Run},
     model::{exit_code::ExitCode, launch_plan::LaunchPlan},
     output::{
@@ -56,7 +56,8 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
         resolved.plan.user = context.stated_user().unwrap_or_default();
         return dry_run_here(&resolved.plan, ui);
     }
-    let checked = async { checks::check(cluster, &resolved.plan).await };
+    let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
+    let checked = async { checks::check(cluster, &resolved.plan, purpose).await };
     let (user, checked) = tokio::join!(context.user(Some(cluster)), checked);
     for warning in checked? {
         ui.warning(&warning);

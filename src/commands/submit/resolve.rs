@@ -11,21 +11,21 @@ use super::{
 };
 use crate::{
     cli::GlobalArgs,
-    commands::context::{Context, FoundMap},
+    commands::context::Context,
     environment::{self, Environment},
     error::{Error, Result},
     kubernetes::connect::Cluster,
     model::{
         footprint::{Allocatable, Footprint},
         identity::{JobName, RunId, base32},
-        instance_map::{Defaults, SizeProfile},
-        job_template,
+        instance_map::SizeProfile,
         launch_plan::{Flow, LaunchPlan, Placement, User},
         settings::{Directives, Flags, Layers, Origin, Setting, Settings, TemplateChoice, Variables, resolve},
     },
     output::ui::Ui,
     store::{
         git,
+        map_file::{self, FoundMap},
         packing::{self, PackingOptions},
     },
 };
@@ -111,14 +111,13 @@ pub async fn decide(arguments: &SubmitArgs, context: &Context, cluster: Option<&
     let flags = flags(arguments, &context.global)?;
     let variables = Variables::from(&context.environment.variables);
     let directives = directives(arguments.flow.as_deref())?;
-    let no_defaults = Defaults::default();
-    let user_defaults = context.user_defaults()?;
+    let user_defaults = map_file::user_defaults(&context.environment)?;
     let layers = Layers {
         flags: &flags,
         variables: &variables,
         directives: &directives,
         map: map.as_ref().map(|found| &found.map),
-        user_defaults: user_defaults.as_ref().unwrap_or(&no_defaults),
+        user_defaults: &user_defaults,
         in_pipeline: context.environment.ci().is_some(),
     };
     let settings = resolve(&layers)?;
@@ -172,7 +171,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         labels: values(&settings.labels),
         annotations: values(&settings.annotations),
         provenance: provenance(checkout.as_ref(), &context.environment),
-        template: template(flow, settings)?,
+        template: template(flow, settings, &context.environment)?,
         price_per_hour: profile.and_then(|profile| profile.price_per_hour),
         logs_url: settings.logs_url.as_ref().map(|url| url.value.clone()),
         rerun_of: None,
@@ -255,19 +254,13 @@ fn packing_options(flow: &Path, settings: &Settings) -> PackingOptions {
     }
 }
 
-fn template(flow: &Path, settings: &Settings) -> Result<Option<serde_json::Value>> {
+fn template(flow: &Path, settings: &Settings, environment: &Environment) -> Result<Option<serde_json::Value>> {
     let Some(choice) = &settings.template else { return Ok(None) };
     let path = match &choice.value {
         TemplateChoice::Loaded(template) => return Ok(Some(template.manifest.clone())),
         TemplateChoice::Path(path) => relative_to_layer(path, &choice.origin, flow),
     };
-    let shown = path.display();
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::rejected(format!("cannot read the template `{shown}`")).caused_by(error))?;
-    let template = job_template::parse(&text).map_err(|problem| Error::rejected(format!("the template `{shown}` cannot be used: {problem}")))?;
-    if template.problems.is_empty() {
-        return Ok(Some(template.manifest));
-    }
-    Err(Error::rejected(format!("the template `{shown}` cannot be used")).with_hints(template.problems))
+    map_file::read_template(&path, environment).map(Some)
 }
 
 fn provenance(checkout: Option<&git::Checkout>, environment: &Environment) -> crate::model::launch_plan::Provenance {

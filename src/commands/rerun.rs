@@ -1,0 +1,120 @@
+//! `sbrun rerun`: launch again the code and arguments that a Job recorded.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{
+    context::Context,
+    logs::open_log_file,
+    references::Referrer,
+    submit::{
+        launch::{self, LaunchOptions},
+        result_file::ResultFile,
+        secrets,
+    },
+};
+use crate::{
+    environment::{self, now},
+    error::{Error, Result},
+    kubernetes::{
+        checks::{self, Purpose},
+        connect::Cluster,
+        jobs,
+    },
+    model::{
+        diagnose::diagnose,
+        evidence::{Evidence, JobRecord},
+        exit_code::ExitCode,
+        identity::{JobName, RunId, SizeName, base32},
+        launch_plan::{LaunchPlan, OnInterrupt, SecretSource},
+        outcome::Outcome,
+    },
+    output::ui::Ui,
+};
+
+/// Arguments of `sbrun rerun`.
+#[derive(Debug, Args)]
+pub struct RerunArgs {
+    /// Name or run id; on a terminal also a unique prefix of my own, or `@latest`
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// At another size
+    #[arg(short, long, value_name = "SIZE")]
+    pub size: Option<String>,
+    /// Create the job and do not wait for it
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Also write the flow's output to this file
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Let every escape sequence of the flow through to the terminal
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Launches again what a Job recorded: files, arguments, image, settings. Secrets are read anew.
+pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let results = ResultFile::start(&context.environment)?;
+    let cluster = context.connect(None).await?;
+    let Some(record) = Referrer::new(context, &cluster).find_to_change(&arguments.job, "rerun", ui).await? else { return Ok(ExitCode::FAILURE) };
+    let Some(recorded) = record.plan.as_deref().cloned() else {
+        return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));
+    };
+    let mut plan = repeat(recorded, &record, context)?;
+    if let Some(size) = &arguments.size {
+        resize(&mut plan, size, context, &cluster).await?;
+    }
+    plan.package = jobs::package_of(&cluster, &record).await?;
+    let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
+    let (user, checked) = tokio::join!(context.user(Some(&cluster)), checks::check(&cluster, &plan, purpose));
+    for warning in checked? {
+        ui.warning(&warning);
+    }
+    plan.user = user;
+    ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
+    let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    launch::on_cluster(plan, cluster, options, context, ui, &results).await
+}
+
+/// Returns the recorded plan as a new launch. After a loss it is the same run, else a new one.
+fn repeat(recorded: LaunchPlan, record: &JobRecord, context: &Context) -> Result<LaunchPlan> {
+    let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
+    let outcome = diagnose(&evidence, now()).verdict.map(|verdict| verdict.outcome);
+    let same_run = matches!(outcome, Some(Outcome::Lost | Outcome::NoNode));
+    let fresh = RunId::new(u64::try_from(now().as_millisecond()).unwrap_or_default(), environment::random());
+    let mut secrets = recorded.secrets.clone();
+    for secret in secrets.iter_mut().filter(|secret| matches!(secret.source, SecretSource::Value(_))) {
+        *secret = secrets::parse(std::slice::from_ref(&secret.name), &context.environment)?.remove(0);
+    }
+    Ok(LaunchPlan {
+        name: JobName::for_flow(stem(&record.name), environment::random()),
+        run_id: if same_run { recorded.run_id.clone() } else { fresh },
+        nonce: base32(&environment::random::<10>()),
+        key: None,
+        secrets,
+        on_interrupt: if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach },
+        rerun_of: Some(recorded.name.clone()),
+        ..recorded
+    })
+}
+
+/// Returns the flow's part of a Job name.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('-').map_or(name, |(stem, _)| stem)
+}
+
+async fn resize(plan: &mut LaunchPlan, size: &str, context: &Context, cluster: &Cluster) -> Result<()> {
+    let found = match context.find_map()? {
+        Some(found) => Some(found),
+        None => context.map_of_cluster(cluster).await?,
+    };
+    let found = found.ok_or_else(|| Error::rejected(format!("there is no instance map that says what size `{size}` is")).hinted("name one with `--map`"))?;
+    found.map.check_cluster(&cluster.server, cluster.contexts())?;
+    let profile = found.map.size(&SizeName(size.to_owned()))?;
+    plan.size = Some(profile.name.clone());
+    plan.footprint = profile.footprint(&found.map.defaults);
+    plan.placement = profile.placement();
+    plan.price_per_hour = profile.price_per_hour;
+    Ok(())
+}
