@@ -275,6 +275,47 @@ mod tests {
         }
     }
 
+    /// Files in the shape of version 2, for machines that only have version 1: what is read and written where, not what the
+    /// kernel makes of it.
+    #[test]
+    fn version_2_takes_the_nearest_group_that_can_be_limited() {
+        let mount = tempfile::tempdir().unwrap();
+        let (slice, own) = (mount.path().join("slice"), mount.path().join("slice/own.scope"));
+        fs::create_dir_all(&own).unwrap();
+        for (folder, controllers, enabled) in [(mount.path(), "cpu memory", "cpu memory"), (&slice, "cpu memory", "memory"), (&own, "memory", "")] {
+            fs::write(folder.join("cgroup.controllers"), controllers).unwrap();
+            fs::write(folder.join("cgroup.subtree_control"), enabled).unwrap();
+        }
+        // The kernel refuses it to a group with processes.
+        fs::remove_file(own.join("cgroup.subtree_control")).unwrap();
+        fs::create_dir(own.join("cgroup.subtree_control")).unwrap();
+        let places = Places { version: Version::V2, mount: mount.path().into(), memory: own.clone(), cpu: None, cpu_time: None };
+        let footprint = Footprint { cpu: Cpu(1000), memory: Memory::from_mib(64), ..Footprint::default() };
+        let group = Cgroup::create_v2(&places, "run", &footprint).unwrap();
+        assert_eq!(group.folders(), [slice.join("run")]);
+        let written = ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight"].map(|file| read_number(&group.memory, file));
+        assert_eq!(written, [Some(64 << 20), Some(0), Some(1), Some(39)]);
+        fs::write(slice.join("run/memory.stat"), "anon 100\nfile 7000\nshmem 20\nkernel_stack 3\nunevictable 50\n").unwrap();
+        fs::write(slice.join("run/memory.events"), "low 0\noom 4\noom_kill 2\noom_group_kill 1\n").unwrap();
+        fs::write(slice.join("run/cpu.stat"), "usage_usec 1500\nuser_usec 1000\n").unwrap();
+        assert_eq!(group.usage(), Usage { memory: 123, cpu_time: Some(Duration::from_micros(1500)), out_of_memory_kills: 2 });
+    }
+
+    #[test]
+    fn a_crashed_runs_group_is_ended_and_removed() {
+        let Ok(group) = Cgroup::create("test-crashed", &Footprint::default()) else { return };
+        let mut child = group.enter(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
+        let start = Instant::now();
+        while group.members().is_empty() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(EMPTY_PAUSE);
+        }
+        remove_stale(&group.memory, "another");
+        assert_eq!(group.members().len(), 1);
+        group.folders().iter().for_each(|folder| remove_stale(folder, "test-crashed"));
+        assert_eq!(crate::local::tree::exit_code(child.wait().unwrap()), 137);
+        assert!(!group.folders().iter().any(|folder| folder.exists()));
+    }
+
     #[test]
     fn a_group_limits_counts_and_vanishes() {
         let footprint = Footprint { cpu: Cpu(1500), memory: Memory::from_mib(64), ..Footprint::default() };

@@ -1,9 +1,9 @@
 //! The folder of one run: the unpacked package, and what a later sbrun needs to clean up after a crashed one.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     time::Duration,
 };
@@ -45,7 +45,7 @@ impl RunFolder {
         let parent = temporary(environment);
         remove_stale(parent, environment::now());
         let create = || -> io::Result<Self> {
-            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let folder = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
             let lock = File::create(folder.path().join(LOCK))?;
             // A file system without locks only means that nobody cleans up after a crash.
             lock.try_lock().ok();
@@ -127,8 +127,6 @@ fn is_stale(folder: &Path, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::model::package::PackagedFile;
 

@@ -32,8 +32,10 @@ use crate::{
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// A flow that allocates 1 GiB/s exceeds a sampled limit by at most a quarter of that.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// Looking may take up to a tenth of the time: the exact count of many large processes is slow.
-const SHARE_OF_LOOKING: u32 = 10;
+/// The exact count of many large processes is slow: then looking may take up to a quarter of the time, …
+const SHARE_OF_LOOKING: u32 = 3;
+/// … as long as the limit is still looked after.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What is known about a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,9 +152,9 @@ impl Keeper {
 
     /// Returns the time until the next look: short in the beginning, so that short runs have a footprint too.
     fn pause(&self, looking: Duration) -> Duration {
-        let pause = (self.start.elapsed() / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).max(looking * SHARE_OF_LOOKING);
+        let pause = (self.start.elapsed() / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).max((looking * SHARE_OF_LOOKING).min(LONGEST_REST));
         let next = self.ending.or_else(|| self.start.checked_add(self.limits.timeout));
-        next.map_or(pause, |next| pause.min(next.saturating_duration_since(Instant::now())))
+        next.map_or(pause, |next| pause.min(next.saturating_duration_since(Instant::now()))).max(SHORTEST_PAUSE)
     }
 
     fn end(&mut self, grace: Duration) {

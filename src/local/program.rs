@@ -128,10 +128,14 @@ impl Python {
         let mut command = tokio::process::Command::new(path);
         // Isolated and without site packages: nothing of the flow's folder runs.
         command.args(["-I", "-S", "-c", QUESTION]).env_clear().envs(variables).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        if folder.is_dir() {
-            command.current_dir(folder);
-        }
-        let output = tokio::time::timeout(VERSION_LIMIT, command.output()).await.ok()?.ok()?;
+        let answer = async {
+            match command.current_dir(folder).output().await {
+                Ok(output) => Ok(output),
+                // The folder of a short run is gone by now.
+                Err(_) => command.current_dir("/").output().await,
+            }
+        };
+        let output = tokio::time::timeout(VERSION_LIMIT, answer).await.ok()?.ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let (version, executable) = text.trim_end().split_once('\n')?;
         Some(Self { path: executable.into(), version: version.to_owned() })

@@ -124,7 +124,7 @@ impl Run {
         let (reader, writer) = io::pipe().map_err(no_process)?;
         let cgroups = cgroup.as_ref().map(Cgroup::folders).unwrap_or_default();
         folder.remember(&cgroups);
-        let mut watchdog = Watchdog::start(folder.path(), &cgroups);
+        let mut watchdog = Watchdog::start(folder.path(), &folder.name(), &cgroups);
         let child = match spawn(&program, plan, &run, cgroup.as_ref(), writer) {
             Ok(child) => child,
             Err(error) => {

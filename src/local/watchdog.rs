@@ -12,8 +12,12 @@ use std::{
 
 use nix::unistd::Pid;
 
-/// First line: the flow's process group. Second line: all is well. Arguments: the run's folder, its control groups.
-/// The flow has 5 s to end by itself; sbrun itself has no longer after SIGTERM in a pipeline.
+use crate::local::flow_environment::MARK;
+
+/// First line: the flow's process group. Second line: all is well. Arguments: the run's folder, its mark, its control
+/// groups.
+/// The flow has 5 s to end by itself; sbrun itself has no longer after SIGTERM in a pipeline. Then whoever left its group
+/// is found by the mark of [`flow_environment`](super::flow_environment), on Linux.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r group
@@ -25,7 +29,12 @@ if [ -n "$group" ]; then
     kill -s KILL -- "-$group"
 fi
 folder=$1
-shift
+mark=$2
+shift 2
+for file in $(grep -Fls -- "$mark" /proc/[0-9]*/environ); do
+    process=${file#/proc/}
+    kill -s KILL "${process%/environ}"
+done
 for cgroup; do
     tries=0
     while [ -d "$cgroup" ] && ! rmdir "$cgroup" && [ $tries -lt 50 ]; do
@@ -45,10 +54,10 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts watching; none when no shell can be started, which only a crash would make felt.
-    pub(super) fn start(folder: &Path, cgroups: &[PathBuf]) -> Option<Self> {
+    /// Starts watching the run with this mark; none when no shell can be started, which only a crash would make felt.
+    pub(super) fn start(folder: &Path, mark: &str, cgroups: &[PathBuf]) -> Option<Self> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "sbrun-watchdog"]).arg(folder).args(cgroups);
+        command.args(["-c", SCRIPT, "sbrun-watchdog"]).arg(folder).arg(format!("{MARK}={mark}")).args(cgroups);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
         let mut child = command.spawn().ok()?;
         let line = child.stdin.take()?;
@@ -99,7 +108,7 @@ mod tests {
     fn a_run_ends_with_its_sbrun() {
         let folder = tempfile::tempdir().unwrap();
         let (mut flow, group) = mk_flow("sleep 60 & sleep 60");
-        let mut watchdog = Watchdog::start(folder.path(), &[]).unwrap();
+        let mut watchdog = Watchdog::start(folder.path(), "no-such-run", &[]).unwrap();
         watchdog.watch(group);
         let Watchdog { mut child, line } = watchdog;
         drop(line);
@@ -113,7 +122,7 @@ mod tests {
     fn a_dismissed_watchdog_does_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (mut flow, group) = mk_flow("exec sleep 0.3");
-        let mut watchdog = Watchdog::start(folder.path(), &[]).unwrap();
+        let mut watchdog = Watchdog::start(folder.path(), "no-such-run", &[]).unwrap();
         watchdog.watch(group);
         watchdog.dismiss();
         assert!(flow.wait().unwrap().success());

@@ -1,4 +1,8 @@
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    time::Instant,
+};
 
 use super::*;
 use crate::model::{
@@ -256,6 +260,7 @@ async fn a_missing_python_is_a_start_error() {
 #[tokio::test]
 async fn python_says_who_it_is() {
     let started = start(&mk_plan("flow.py", ""), By::Any);
+    sleep(Duration::from_millis(500)).await;
     let python = started.run.python().await.unwrap();
     assert!(python.path.is_absolute() && python.version.starts_with("3."), "{python:?}");
 }
@@ -300,7 +305,7 @@ children = []
 for _ in range(4):
     child = os.fork()
     if child == 0:
-        time.sleep(1)
+        time.sleep(2)
         os._exit(0)
     children.append(child)
 for child in children: os.waitpid(child, 0)
@@ -349,7 +354,7 @@ async fn an_end_asked_for_reaches_the_flow_and_is_on_record() {
 
 #[tokio::test]
 async fn signals_reach_the_flow() {
-    let script = "import time\nprint('up')\ntry: time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(3)";
+    let script = "import time\ntry:\n  print('up')\n  time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(3)";
     for by in [By::Any, By::Sampling] {
         let mut started = start(&mk_plan("flow.py", script), by);
         started.await_text("up").await;
@@ -393,6 +398,39 @@ async fn a_dropped_run_leaves_nothing() {
         }
         assert!(!cgroups.iter().any(|folder| folder.exists()), "{cgroups:?}");
     }
+}
+
+#[tokio::test]
+#[ignore = "the other process of the next test"]
+async fn a_run_that_is_waited_for() {
+    let mut started = start(&mk_plan("run.sh", "#!/bin/sh\nsetsid sleep 65 & echo $!\necho $$\nwait\n"), By::Any);
+    while let Some(LogEvent::Bytes { bytes, .. }) = started.output.recv().await {
+        print!("{}", String::from_utf8(bytes).unwrap());
+    }
+}
+
+#[test]
+fn a_run_ends_with_a_killed_sbrun() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "local::run::tests::a_run_that_is_waited_for", "--ignored", "--nocapture"]);
+    let mut sbrun = command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(sbrun.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let pids: Vec<_> = lines.filter(|line| line.parse::<i32>().is_ok()).take(2).collect();
+    let groups = |folder: &Path| fs::read_to_string(folder.join("cgroups")).unwrap();
+    let runs = || fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path()).flat_map(|folder| fs::read_dir(folder).unwrap());
+    let cgroups: String = runs().map(|run| groups(&run.unwrap().path())).collect();
+    sbrun.kill().unwrap();
+    sbrun.wait().unwrap();
+    for pid in &pids {
+        assert!(is_gone_soon(pid), "{pids:?} {cgroups}");
+    }
+    let begin = Instant::now();
+    while runs().next().is_some() && begin.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(runs().count(), 0);
+    assert!(!cgroups.lines().any(|cgroup| Path::new(cgroup).exists()), "{cgroups}");
 }
 
 #[tokio::test]
