@@ -42,14 +42,7 @@ impl Cluster {
     /// Returns a cluster around a client made elsewhere, without notices.
     #[must_use]
     pub fn from_client(client: kube::Client, namespace: impl Into<String>) -> Self {
-        Self {
-            client,
-            notices: Arc::new(|_| ()),
-            namespace: namespace.into(),
-            server: String::new(),
-            context: None,
-            contexts: Arc::new([]),
-        }
+        Self { client, notices: Arc::new(|_| ()), namespace: namespace.into(), server: String::new(), context: None, contexts: Arc::new([]) }
     }
 
     /// Returns every context of the kubeconfig with the address of its API server; empty inside a pod.
