@@ -139,7 +139,7 @@ fn fixed(plan: &LaunchPlan, delivery: &Delivery, suspended: bool) -> Result<Valu
             "podFailurePolicy": pod_failure_policy(plan.infrastructure_retries),
             "template": {
                 "metadata": {"labels": labels_of(plan), "annotations": pod_annotations(plan, delivery)},
-                "spec": pod::fixed(plan, delivery)?,
+                "spec": pod::fixed(plan, delivery),
             },
         },
     }))

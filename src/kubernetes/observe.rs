@@ -18,7 +18,12 @@ pub use survey::survey;
 use crate::{
     environment,
     error::Result,
-    kubernetes::{connect::Cluster, error::explain, labels, retry::Patience},
+    kubernetes::{
+        connect::Cluster,
+        error::{explain, is_forbidden},
+        labels,
+        retry::Patience,
+    },
     model::evidence::Evidence,
 };
 
@@ -68,7 +73,7 @@ pub async fn observe(
             let ours = pods.iter().filter(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid));
             merge::attempts(evidence, ours.map(attempt_record).collect(), now);
         }
-        Err(error) if error.is_forbidden() => {
+        Err(error) if is_forbidden(&error) => {
             merge::unknown(evidence, format!("the pods of the job: you may not list pods in namespace `{}`", cluster.namespace));
         }
         Err(error) => return Err(explain(error, &reading_pods)),

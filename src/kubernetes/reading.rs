@@ -3,12 +3,12 @@
 use kube::{
     Api,
     api::{ListParams, ObjectList, PartialObjectMeta},
-    core::Status,
 };
 use serde::de::DeserializeOwned;
 
 use crate::kubernetes::{
     connect::Cluster,
+    error::status,
     retry::{CallError, Patience, Repeat},
 };
 
@@ -16,36 +16,6 @@ use crate::kubernetes::{
 const PAGE: u32 = 500;
 /// How often a list starts anew when the server has forgotten its continuation.
 const RESTARTS: u32 = 2;
-
-impl CallError {
-    /// Returns what the server said, when it answered.
-    pub(crate) fn status(&self) -> Option<&Status> {
-        match self {
-            Self::Refused(kube::Error::Api(status)) | Self::Ambiguous(kube::Error::Api(status)) => Some(status),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the server knows no such object.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.status().is_some_and(Status::is_not_found)
-    }
-
-    /// Returns whether the server does not allow it.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        self.status().is_some_and(Status::is_forbidden)
-    }
-
-    /// Returns whether an object of this name exists already.
-    pub(crate) fn is_already_exists(&self) -> bool {
-        self.status().is_some_and(Status::is_already_exists)
-    }
-
-    /// Returns whether a precondition does not hold: the object has changed, or is another one by now.
-    pub(crate) fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| status.is_conflict() && !status.is_already_exists())
-    }
-}
 
 impl Cluster {
     /// Returns an object, or nothing when there is none.
@@ -88,7 +58,7 @@ impl Cluster {
         let (mut found, mut next, mut restarts) = (Vec::new(), first.clone(), 0);
         loop {
             let list = match self.call(Repeat::Read, patience, doing, || page(next.clone())).await {
-                Err(error) if error.status().is_some_and(|status| status.code == 410) && restarts < RESTARTS => {
+                Err(error) if status(&error).is_some_and(|status| status.code == 410) && restarts < RESTARTS => {
                     restarts += 1;
                     found.clear();
                     next = first.clone();

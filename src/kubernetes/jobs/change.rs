@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
-        error::explain,
+        error::{explain, is_conflict, is_not_found},
         labels,
         observe::job_record,
         retry::{CallError, Patience, Repeat},
@@ -69,7 +69,7 @@ pub async fn end(cluster: &Cluster, record: &JobRecord, ending: &Ending, patienc
             // A deadline does not run while a Job is suspended, and there is no pod to keep a record of.
             match delete_once(cluster, &record, patience, &doing).await {
                 Ok(()) => return Ok(Ended::Deleted),
-                Err(error) if !error.is_conflict() => return Err(explain(error, &doing)),
+                Err(error) if !is_conflict(&error) => return Err(explain(error, &doing)),
                 Err(_) => match reread(cluster, &record, patience, &doing).await? {
                     Some(changed) => record = changed,
                     None => return Ok(Ended::Gone),
@@ -79,7 +79,7 @@ pub async fn end(cluster: &Cluster, record: &JobRecord, ending: &Ending, patienc
         }
         let after = match patched(cluster, &record, change.clone(), patience, &doing).await {
             Ok(after) => after,
-            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(Ended::Gone),
+            Err(error) if is_not_found(&error) || is_conflict(&error) => return Ok(Ended::Gone),
             Err(error) => return Err(explain(error, &doing)),
         };
         if after.finished.is_some() {
@@ -163,7 +163,7 @@ pub async fn delete(cluster: &Cluster, record: &JobRecord) -> Result<Deletion> {
     let doing = format!("deleting Job `{}`", record.name);
     match delete_once(cluster, record, Patience::START, &doing).await {
         Ok(()) => Ok(Deletion::Deleted),
-        Err(error) if error.is_conflict() => Ok(Deletion::Changed),
+        Err(error) if is_conflict(&error) => Ok(Deletion::Changed),
         Err(error) => Err(explain(error, &doing)),
     }
 }
@@ -200,7 +200,7 @@ async fn delete_once(cluster: &Cluster, record: &JobRecord, patience: Patience, 
     let parameters = DeleteParams::background().preconditions(Preconditions { uid: Some(record.uid.clone()), resource_version: version });
     let jobs = cluster.api::<Job>();
     match cluster.call(Repeat::Change, patience, doing, || jobs.delete(&record.name, &parameters)).await {
-        Err(error) if !error.is_not_found() => Err(error),
+        Err(error) if !is_not_found(&error) => Err(error),
         _ => Ok(()),
     }
 }
@@ -208,7 +208,7 @@ async fn delete_once(cluster: &Cluster, record: &JobRecord, patience: Patience, 
 async fn changed(cluster: &Cluster, record: &JobRecord, change: Value, patience: Patience, what: &str) -> Result<JobRecord> {
     let doing = format!("{what} Job `{}`", record.name);
     patched(cluster, record, change, patience, &doing).await.map_err(|error| {
-        if error.is_not_found() || error.is_conflict() {
+        if is_not_found(&error) || is_conflict(&error) {
             return Error::failed(format!("Job `{}` is gone", record.name));
         }
         explain(error, &doing)

@@ -11,8 +11,9 @@ use crate::{
     environment,
     error::{Error, Result},
     kubernetes::{
+        checks::missing_namespace,
         connect::Cluster,
-        error::explain,
+        error::{explain, is_already_exists, is_not_found},
         labels,
         manifest::{self, Rendered},
         observe::{self, Detail, job_record},
@@ -68,7 +69,7 @@ enum Posted {
 /// Rejected when the name or key is taken by something else, or the server refuses the Job; then nothing is left behind.
 /// Unreachable when the server does not answer; then at most one suspended Job is.
 pub async fn create(cluster: &Cluster, plan: &LaunchPlan) -> Result<Created> {
-    let mut step = first_step(cluster, plan).await?;
+    let mut step = Box::pin(first_step(cluster, plan)).await?;
     for _ in 0..ROUNDS {
         let plan = match step {
             Step::Attach(plan, job) => return attach(cluster, &plan, &job).await,
@@ -80,7 +81,7 @@ pub async fn create(cluster: &Cluster, plan: &LaunchPlan) -> Result<Created> {
                 let record = payload::complete(cluster, &plan, &rendered, &job, payload::OnFailure::Remove).await?;
                 return Ok(Created { record, attached: false, age: Duration::ZERO });
             }
-            Posted::Taken(job) => step = next_step(cluster, &plan, *job).await?,
+            Posted::Taken(job) => step = Box::pin(next_step(cluster, &plan, *job)).await?,
         }
     }
     Err(Error::failed(format!("Job `{}` appears and vanishes while it is being created", plan.name))
@@ -92,7 +93,7 @@ pub async fn create(cluster: &Cluster, plan: &LaunchPlan) -> Result<Created> {
 /// # Errors
 /// Whatever [`create`] would refuse.
 pub async fn dry_run(cluster: &Cluster, plan: &LaunchPlan) -> Result<Vec<Value>> {
-    match first_step(cluster, plan).await? {
+    match Box::pin(first_step(cluster, plan)).await? {
         Step::Attach(_, job) => Ok(vec![payload::as_value(&*job)?]),
         Step::Create(plan) => payload::dry_run(cluster, &plan, &manifest::render(&plan)?).await,
     }
@@ -105,7 +106,7 @@ async fn first_step(cluster: &Cluster, plan: &LaunchPlan) -> Result<Step> {
     let jobs = cluster.read_all(&cluster.api::<Job>(), ListParams::default().labels(&selector), Patience::START, &doing).await;
     let jobs = jobs.map_err(|error| explain(error, &doing))?;
     match jobs.into_iter().max_by_key(|job| attempt_number(key, job)) {
-        Some(job) => next_step(cluster, plan, job).await,
+        Some(job) => Box::pin(next_step(cluster, plan, job)).await,
         None => Ok(Step::Create(Box::new(LaunchPlan { name: JobName::for_key(key, 1), ..plan.clone() }))),
     }
 }
@@ -167,7 +168,7 @@ async fn post(cluster: &Cluster, plan: &LaunchPlan, rendered: &Rendered) -> Resu
             Ok(job) => return Ok(Posted::Ours(Box::new(job))),
             Err(error) => error,
         };
-        if !error.is_already_exists() && !matches!(error, CallError::Ambiguous(_)) {
+        if !is_already_exists(&error) && !matches!(error, CallError::Ambiguous(_)) {
             return Err(refused(cluster, error, &doing));
         }
         let looking = format!("looking whether Job `{}` was created", plan.name);
@@ -197,10 +198,8 @@ pub(super) async fn post_once(cluster: &Cluster, rendered: &Rendered, dry_run: b
 
 /// Returns what the server's refusal of the Job means.
 pub(super) fn refused(cluster: &Cluster, error: CallError, doing: &str) -> Error {
-    if error.is_not_found() {
-        return Error::rejected(format!("namespace `{}` does not exist in cluster {}", cluster.namespace, cluster.server))
-            .hinted(format!("create it: kubectl create namespace {}", cluster.namespace))
-            .hinted("or name another one with --namespace");
+    if is_not_found(&error) {
+        return missing_namespace(cluster);
     }
     explain(error, doing)
 }

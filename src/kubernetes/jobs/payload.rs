@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     kubernetes::{
         connect::Cluster,
-        error::explain,
+        error::{explain, is_already_exists, is_conflict, is_not_found},
         labels,
         manifest::Rendered,
         observe::job_record,
@@ -94,7 +94,7 @@ async fn supply(cluster: &Cluster, plan: &LaunchPlan, rendered: &Rendered, recor
     let (patch, parameters) = (Patch::Merge(&patch), manager());
     let job = cluster.call(Repeat::Change, Patience::START, &doing, || jobs.patch(&record.name, &parameters, &patch)).await;
     job.map(|job| job_record(&job)).map_err(|error| {
-        if error.is_not_found() || error.is_conflict() {
+        if is_not_found(&error) || is_conflict(&error) {
             return Error::failed(format!("Job `{}` was deleted by somebody else while it was being submitted", record.name));
         }
         explain(error, &doing)
@@ -116,11 +116,10 @@ where
     let parameters = PostParams { field_manager: Some(labels::SBRUN.to_owned()), ..PostParams::default() };
     let mut last = None;
     for _ in 0..ROUNDS {
-        let error = match cluster.call(Repeat::Create, Patience::START, &doing, || api.create(&parameters, object)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = cluster.call(Repeat::Create, Patience::START, &doing, || api.create(&parameters, object)).await else {
+            return Ok(());
         };
-        if !error.is_already_exists() && !matches!(error, CallError::Ambiguous(_)) {
+        if !is_already_exists(&error) && !matches!(error, CallError::Ambiguous(_)) {
             return Err(explain(error, &doing));
         }
         let reading = format!("reading {kind} `{name}`");
@@ -150,7 +149,7 @@ where
     let parameters = DeleteParams::default().preconditions(Preconditions { uid: object.meta().uid.clone(), resource_version: None });
     match cluster.call(Repeat::Change, Patience::START, &doing, || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
         Err(error) => Err(explain(error, &doing)),
     }
 }
@@ -179,7 +178,7 @@ fn with_values(mut secret: Value, plan: &LaunchPlan) -> Value {
 pub(super) async fn dry_run(cluster: &Cluster, plan: &LaunchPlan, rendered: &Rendered) -> Result<Vec<Value>> {
     let doing = format!("asking what Job `{}` would become", plan.name);
     let job = post_once(cluster, rendered, true, &doing).await.map_err(|error| {
-        if error.is_already_exists() {
+        if is_already_exists(&error) {
             return Error::rejected(format!("the name `{}` is taken", plan.name)).hinted("choose another --name");
         }
         refused(cluster, error, &doing)

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::{files, seconds};
 use crate::{
-    error::Result,
     kubernetes::labels,
     model::{
         flow_environment,
@@ -51,7 +50,7 @@ pub(super) fn defaults(plan: &LaunchPlan) -> Value {
 }
 
 /// Returns what sbrun decides about the pod.
-pub(super) fn fixed(plan: &LaunchPlan, delivery: &Delivery) -> Result<Value> {
+pub(super) fn fixed(plan: &LaunchPlan, delivery: &Delivery) -> Value {
     let mut pod = json!({
         "restartPolicy": "Never",
         "activeDeadlineSeconds": seconds(plan.limits.timeout),
@@ -79,7 +78,7 @@ pub(super) fn fixed(plan: &LaunchPlan, delivery: &Delivery) -> Result<Value> {
     if !plan.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = plan.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
     }
-    Ok(pod)
+    pod
 }
 
 fn container(plan: &LaunchPlan) -> Value {
@@ -107,8 +106,8 @@ fn container(plan: &LaunchPlan) -> Value {
 
 fn environment(plan: &LaunchPlan) -> Vec<Value> {
     let is_secret = |name: &str| plan.secrets.iter().any(|secret| secret.name == name);
-    let plain = flow_environment::given(plan);
-    let plain = plain.iter().filter(|(name, _)| !is_secret(name)).map(|(name, value)| variable(name, value));
+    let given = flow_environment::given(plan);
+    let open = given.iter().filter(|(name, _)| !is_secret(name)).map(|(name, value)| variable(name, value));
     let secrets = plan.secrets.iter().map(|secret| {
         let (object, key) = match &secret.source {
             SecretSource::Value(_) => (plan.name.as_str(), &secret.name),
@@ -116,7 +115,7 @@ fn environment(plan: &LaunchPlan) -> Vec<Value> {
         };
         json!({"name": secret.name, "valueFrom": {"secretKeyRef": {"name": object, "key": key}}})
     });
-    plain.chain(secrets).collect()
+    open.chain(secrets).collect()
 }
 
 fn variable(name: &str, value: &str) -> Value {

@@ -63,8 +63,7 @@ fn attempt(known: AttemptRecord, seen: AttemptRecord, now: Timestamp) -> Attempt
 /// time at which it was first seen.
 fn container(known: ContainerState, seen: ContainerState, now: Timestamp) -> ContainerState {
     match (known, seen) {
-        (known @ ContainerState::Terminated(_), _) => known,
-        (known, ContainerState::Unknown) => known,
+        (known @ ContainerState::Terminated(_), _) | (known, ContainerState::Unknown) => known,
         (ContainerState::Waiting { reason: before, since, .. }, ContainerState::Waiting { reason, message, .. }) if before == reason => {
             ContainerState::Waiting { reason, message, since }
         }

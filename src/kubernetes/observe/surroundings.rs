@@ -10,6 +10,7 @@ use super::{Detail, event_record, merge, neighbour_record, node_record, quota_re
 use crate::{
     kubernetes::{
         connect::Cluster,
+        error::{is_forbidden, status},
         retry::{CallError, Patience},
     },
     model::evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
@@ -42,7 +43,9 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
         nodes(cluster, &selector, node.as_deref(), patience),
     );
     for found in [events, of_node] {
-        noting(evidence, found).into_iter().for_each(|events| merge::events(evidence, events));
+        if let Some(events) = noting(evidence, found) {
+            merge::events(evidence, events);
+        }
     }
     if let Some(quotas) = noting(evidence, quotas) {
         evidence.quotas = quotas;
@@ -76,9 +79,9 @@ fn noting<T>(evidence: &mut Evidence, found: Result<T, Unknown>) -> Option<T> {
 
 /// Returns a sentence for people about what could not be seen.
 fn unseen(error: &CallError, what: &str, verb: &str) -> Unknown {
-    match error.status() {
-        Some(status) if error.is_forbidden() || status.code == 401 => format!("{what}: you may not {verb}"),
-        Some(status) => format!("{what}: the API server answered {}", status.code),
+    match status(error) {
+        Some(answer) if is_forbidden(error) || answer.code == 401 => format!("{what}: you may not {verb}"),
+        Some(answer) => format!("{what}: the API server answered {}", answer.code),
         None => format!("{what}: the API server did not answer"),
     }
 }
