@@ -87,7 +87,8 @@ fn unreadable(path: &Path, error: KubeconfigError) -> Error {
 fn nothing_found(paths: &[PathBuf], environment: &Environment) -> Error {
     let error = match paths {
         [] => {
-            return Error::unreachable("no kubeconfig: neither `KUBECONFIG` nor `HOME` is set").hinted("set `KUBECONFIG` to the path of a kubeconfig");
+            return Error::unreachable("no kubeconfig: neither `KUBECONFIG` nor `HOME` is set")
+                .hinted("set `KUBECONFIG` to the path of a kubeconfig");
         }
         [path] => Error::unreachable(format!("no kubeconfig with a context at `{}`", path.display())),
         paths => {

@@ -43,6 +43,7 @@ pub(crate) enum Problem<'a> {
     TimedOut,
     Unresolved,
     ProxyAuthentication,
+    ProxyRefused,
     Tls(&'a rustls::Error),
     /// The innermost error's own words.
     Other(String),
@@ -71,6 +72,7 @@ impl fmt::Display for Problem<'_> {
             Self::TimedOut => formatter.write_str("connection timed out"),
             Self::Unresolved => formatter.write_str("its name cannot be resolved"),
             Self::ProxyAuthentication => formatter.write_str("the proxy wants credentials"),
+            Self::ProxyRefused => formatter.write_str("the proxy does not connect"),
             Self::Tls(error) => formatter.write_str(&certificate_words(error)),
             Self::Other(words) => formatter.write_str(words),
         }
@@ -149,8 +151,11 @@ fn problem<'a>(error: &'a (dyn StdError + 'static)) -> Problem<'a> {
     if says("dns error") {
         return Problem::Unresolved;
     }
-    if says("proxy authorization required") {
+    if says("tunnel error: proxy authorization required") {
         return Problem::ProxyAuthentication;
+    }
+    if says("tunnel error: unsuccessful") {
+        return Problem::ProxyRefused;
     }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => Problem::Refused,
