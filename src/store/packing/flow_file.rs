@@ -119,7 +119,7 @@ fn check_encoding(name: &str, content: &[u8]) -> Result<()> {
     {
         return Ok(());
     }
-    let line = content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = content[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
     let byte = content.get(error.valid_up_to()).copied().unwrap_or_default();
     Err(Error::rejected(format!("`{name}` is not UTF-8: line {line} has the byte 0x{byte:02x}"))
         .hinted("save it as UTF-8, or declare its encoding in the first line, such as `# -*- coding: latin-1 -*-`"))
