@@ -409,3 +409,14 @@ fn the_root_above_is_written_as_the_user_would() {
         assert_eq!(flow(typed).root_above(levels), root, "{typed} {levels}");
     }
 }
+
+#[test]
+fn the_examples_are_packed_without_a_word() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for flow in ["hello.py", "multi/flow.py", "prefect_flow.py", "too_much_memory.py", "fails.py", "progress.py", "hello.sh"] {
+        let packed = pack(&examples.join(flow), &PackingOptions::default()).unwrap();
+        let prefect_flow = (flow == "prefect_flow.py").then(|| "sum-of-squares".to_owned());
+        assert_eq!((packed.notes, packed.package.left_out_summary(), packed.prefect_flow), (Vec::new(), None, prefect_flow), "{flow}");
+        assert!(matches!(packed.package.deliver(packed.interpreter), Ok(crate::model::package::delivery::Delivery::Inline(_))), "{flow}");
+    }
+}
