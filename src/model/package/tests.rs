@@ -268,6 +268,7 @@ fn a_flow_of_three_megabytes_arrives_whole() {
 
     let output = run(&package, "flow.py", &[], |mount| fs::remove_file(mount.join("part-001")).unwrap());
     assert_eq!(output.status.code(), Some(bootstrap::UNPACK_FAILED));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a part of the package is missing"), "{output:?}");
     let output = run(&package, "flow.py", &[], |mount| fs::write(mount.join("part-003"), "cut").unwrap());
     assert_eq!(output.status.code(), Some(bootstrap::UNPACK_FAILED), "{output:?}");
 }

@@ -79,7 +79,8 @@ pub(super) fn locate(typed: &Path, options: &PackingOptions) -> Result<FlowFile>
     if metadata.len() == 0 {
         return Err(Error::rejected(format!("`{name}` is empty")));
     }
-    let path = fs::canonicalize(typed).map_err(|error| missing(typed, error))?;
+    // Opened once to know that it can be: the error for the flow itself advises other things than that for a file beside it.
+    let path = fs::File::open(typed).and_then(|_| fs::canonicalize(typed)).map_err(|error| missing(typed, error))?;
     let folder = path.parent().unwrap_or(&path);
     let root = match &options.root {
         Some(root) => canonical_root(root)?,
@@ -181,7 +182,7 @@ fn typed_root(typed: &Path, options: &PackingOptions, root: &Path) -> PathBuf {
 fn missing(typed: &Path, error: io::Error) -> Error {
     let name = typed.display();
     if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-        return Error::rejected(format!("cannot read the flow `{name}`")).caused_by(error);
+        return Error::rejected(format!("cannot read the flow `{name}`")).caused_by(error).hinted(format!("look at its permissions: `ls -l {name}`"));
     }
     let message = Error::rejected(format!("there is no file `{name}`"));
     match similar(typed) {

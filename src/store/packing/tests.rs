@@ -91,6 +91,7 @@ fn rules_are_followed_by_rank_and_named() {
         ("__pycache__/flow.pyc", "1"),
         ("env/pyvenv.cfg", ""),
         ("env/lib/x.py", ""),
+        ("env/lib/y.csv", ""),
         ("node_modules/x.js", ""),
         (".git/config", ""),
     ]);
@@ -121,7 +122,7 @@ fn rules_are_followed_by_rank_and_named() {
         assert!(left_out.contains(&"keep.log (--exclude 'keep.log')".to_owned()), "{left_out:?}");
         assert!(!files.iter().any(|path| path.starts_with("env") || path.starts_with("node")), "{files:?}");
     }
-    let (files, _) = sent(include(&["env/lib/*", "node_modules/"]));
+    let (files, _) = sent(include(&["env/lib/*.py", "node_modules/"]));
     assert!(["env/lib/x.py", "node_modules/x.js"].iter().all(|path| files.contains(&(*path).to_owned())), "{files:?}");
     assert!(!files.contains(&"env/pyvenv.cfg".to_owned()), "{files:?}");
 }
@@ -366,7 +367,7 @@ fn an_import_from_outside_the_root_names_the_root_to_give() {
         "`flows/etl.py` line 1 imports `common`, but `common/__init__.py` lies outside the flow's folder, where Python does not look"
     );
     assert_eq!(hints[0], "let Python look there: `--env PYTHONPATH=.`, or move the flow beside it");
-    for path in [".", "lib:./", ":."] {
+    for path in [".", "lib:./", ":.", "/opt/lib:/sbrun/flow"] {
         let options = PackingOptions { python_path: Some(path.into()), ..root.clone() };
         assert_eq!(place.pack("flows/etl.py", &options).unwrap().notes, [] as [String; 0], "{path}");
     }
