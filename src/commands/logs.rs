@@ -9,7 +9,10 @@ use crate::{
     environment::now,
     error::{Error, Result},
     follow::{Detail, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow},
-    kubernetes::logs::{LogOptions, read_log},
+    kubernetes::{
+        labels,
+        logs::{LogOptions, read_log},
+    },
     model::{
         diagnose::diagnose,
         duration,
@@ -35,7 +38,7 @@ pub struct LogsArgs {
     pub follow: bool,
     /// Only the last lines
     #[arg(long, value_name = "LINES", conflicts_with = "follow")]
-    pub tail: Option<u32>,
+    pub tail: Option<u64>,
     /// Only output of this last time
     #[arg(long, value_name = "DURATION", conflicts_with = "follow")]
     pub since: Option<String>,
@@ -72,13 +75,13 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
     if let Some(number) = arguments.attempt.filter(|_| attempts.is_empty() && !evidence.attempts.is_empty()) {
         return Err(Error::usage(format!("there is no attempt {number}; the job has {}", evidence.attempts.len())));
     }
-    let options = LogOptions { tail: arguments.tail, since, timestamps: arguments.timestamps, previous: false };
+    let options = LogOptions { tail: arguments.tail, since: since.map(|since| now() - since), timestamps: arguments.timestamps, previous: false };
     let mut seen = false;
     for attempt in &attempts {
         if attempts.len() > 1 {
             ui.status(&format!("[sbrun: attempt on {} (pod {})]", attempt.node.as_deref().unwrap_or("no node"), attempt.pod));
         }
-        let mut events = read_log(&cluster, &attempt.pod, options.clone());
+        let mut events = read_log(&cluster, &attempt.pod, labels::FLOW_CONTAINER, options.clone());
         while let Some(event) = events.recv().await {
             let event = match event {
                 LogEvent::Bytes { bytes, .. } => JobEvent::Output(bytes),

@@ -7,7 +7,6 @@ use futures::future::join_all;
 
 use super::{context::Context, references::Referrer};
 use crate::{
-    environment::now,
     error::{Error, Result},
     follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
     model::{

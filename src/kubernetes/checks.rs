@@ -159,3 +159,15 @@ fn brings_secrets(plan: &LaunchPlan) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+impl Cluster {
+    /// Returns the version of the API server, such as `v1.36.3`.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn version(&self) -> Result<String> {
+        let doing = "asking for the cluster's version";
+        let version = self.call(Repeat::Read, Patience::ONCE, doing, || self.client.apiserver_version()).await;
+        version.map(|version| version.git_version).map_err(|error| explain(error, doing))
+    }
+}

@@ -3,21 +3,7 @@
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use crate::{kubernetes::connect::Cluster, model::job_event::LogEvent};
-
-/// What the follow loop knows of the container; the log call itself never decides this.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ContainerLogState {
-    /// It has not started.
-    #[default]
-    Waiting,
-    /// It runs.
-    Running,
-    /// It ended; its log can still be read.
-    Terminated,
-    /// The pod object is gone.
-    PodGone,
-}
+use crate::{kubernetes::connect::Cluster, model::job_event::{LogEvent, LogState}};
 
 /// What to read of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +24,7 @@ pub fn follow_log(
     cluster: &Cluster,
     pod: &str,
     container: &str,
-    state: watch::Receiver<ContainerLogState>,
+    state: watch::Receiver<LogState>,
     options: LogOptions,
 ) -> mpsc::Receiver<LogEvent> {
     let _ = (cluster, pod, container, state, options);

@@ -22,7 +22,7 @@ use crate::{
     local::{
         folder::RunFolder,
         program::StartFailure,
-        tree::{Tree, exit_code},
+        tree::{Signal, Tree, exit_code},
         watchdog::Watchdog,
     },
     model::{launch_plan::LaunchPlan, quantity::Memory},
@@ -77,8 +77,8 @@ pub(super) enum How {
 /// What the keeper is told.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// SIGTERM now, SIGKILL after this time.
-    End(Duration),
+    /// This signal now, SIGKILL after this time.
+    End(Signal, Duration),
     /// The flow has ended.
     Stop,
 }
@@ -139,7 +139,7 @@ impl Keeper {
         let mut looking = Duration::ZERO;
         loop {
             match inbox.recv_timeout(self.pause(looking)) {
-                Ok(Request::End(grace)) => self.end(grace),
+                Ok(Request::End(signal, grace)) => self.end(signal, grace),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -157,9 +157,9 @@ impl Keeper {
         next.map_or(pause, |next| pause.min(next.saturating_duration_since(Instant::now()))).max(SHORTEST_PAUSE)
     }
 
-    fn end(&mut self, grace: Duration) {
+    fn end(&mut self, signal: Signal, grace: Duration) {
         if self.ending.is_none() {
-            self.tree.terminate();
+            self.tree.terminate(signal);
         }
         let kill = Instant::now().checked_add(grace);
         // A second request may shorten the grace and never lengthens it.
@@ -171,7 +171,7 @@ impl Keeper {
             Some(kill) if Instant::now() >= kill => self.tree.kill(),
             None if self.start.elapsed() >= self.limits.timeout => {
                 self.progress.send_modify(|progress| progress.overdue = Some(environment::now()));
-                self.end(self.limits.grace);
+                self.end(Signal::Terminate, self.limits.grace);
             }
             _ => {}
         }

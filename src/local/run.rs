@@ -184,13 +184,13 @@ impl Run {
         }
     }
 
-    /// Ends the flow: SIGTERM to all its processes now, SIGKILL after `grace`. The first ending is the one on record.
-    pub fn end(&mut self, ending: Ending, grace: Duration) {
+    /// Ends the flow: `signal` to all its processes now, SIGKILL after `grace`. The first ending is the one on record.
+    pub fn end(&mut self, ending: Ending, signal: Signal, grace: Duration) {
         let ended = self.progress.borrow().ended.is_some();
         if let Some(running) = self.running.as_ref().filter(|_| !ended) {
             self.ending.get_or_insert(ending);
             // The keeper only stops listening when the flow has ended.
-            running.kept.requests.send(Request::End(grace)).ok();
+            running.kept.requests.send(Request::End(signal, grace)).ok();
         }
     }
 

@@ -39,6 +39,19 @@ pub enum Signal {
     User2,
 }
 
+impl From<Signal> for UnixSignal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::SIGINT,
+            Signal::Terminate => Self::SIGTERM,
+            Signal::Hangup => Self::SIGHUP,
+            Signal::Quit => Self::SIGQUIT,
+            Signal::User1 => Self::SIGUSR1,
+            Signal::User2 => Self::SIGUSR2,
+        }
+    }
+}
+
 /// How the memory limit is enforced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enforcement {
@@ -84,14 +97,7 @@ impl Tree {
 
     /// Passes a signal on to the flow's process group, as a terminal would.
     pub(super) fn signal(&self, signal: Signal) {
-        let signal = match signal {
-            Signal::Interrupt => UnixSignal::SIGINT,
-            Signal::Terminate => UnixSignal::SIGTERM,
-            Signal::Hangup => UnixSignal::SIGHUP,
-            Signal::Quit => UnixSignal::SIGQUIT,
-            Signal::User1 => UnixSignal::SIGUSR1,
-            Signal::User2 => UnixSignal::SIGUSR2,
-        };
+        let signal = UnixSignal::from(signal);
         if !*self.reaped() {
             // Who is gone by now needs no signal.
             killpg(self.leader, signal).ok();
@@ -99,10 +105,10 @@ impl Tree {
     }
 
     /// Asks every process to end.
-    pub(super) fn terminate(&self) {
+    pub(super) fn terminate(&self, signal: Signal) {
         let reaped = self.reaped();
         for process in self.members(*reaped) {
-            kill(process, UnixSignal::SIGTERM).ok();
+            kill(process, UnixSignal::from(signal)).ok();
             // A stopped process would not notice.
             kill(process, UnixSignal::SIGCONT).ok();
         }

@@ -40,7 +40,7 @@ pub fn render(columns: &[Column], mut rows: Vec<Vec<String>>, width: Option<usiz
         }
     }
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.title));
     table.add_rows(rows);
     for (index, column) in columns.iter().enumerate() {

@@ -42,7 +42,7 @@ pub struct Resolved {
 }
 
 /// Where the flow will run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Target<'target> {
     /// On this cluster.
     Cluster(&'target Cluster),

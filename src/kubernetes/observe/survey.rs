@@ -9,7 +9,7 @@ use super::{attempt_record, merge};
 use crate::{
     environment,
     error::Result,
-    kubernetes::{connect::Cluster, error::explain, labels, retry::Patience},
+    kubernetes::{connect::Cluster, error::{explain, is_forbidden}, labels, retry::Patience},
     model::evidence::{AttemptRecord, Evidence, JobRecord},
 };
 
@@ -29,7 +29,7 @@ pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Ev
                     pods.entry(owner.map(|owner| owner.uid.clone()).unwrap_or_default()).or_default().push(attempt_record(pod));
                 }
             }
-            Err(error) if error.is_forbidden() => unknown = Some(format!("the pods: you may not list pods in namespace `{}`", cluster.namespace)),
+            Err(error) if is_forbidden(&error) => unknown = Some(format!("the pods: you may not list pods in namespace `{}`", cluster.namespace)),
             Err(error) => return Err(explain(error, &doing)),
         }
     }
