@@ -22,14 +22,3 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
         unknown: Vec::new(),
     }
 }
-
-/// stub
-#[must_use]
-pub fn is_finished(job: &crate::model::evidence::JobRecord) -> bool {
-    job.finished.is_some()
-}
-/// stub
-#[must_use]
-pub fn decide(_: &Story, _: &Evidence, _: &crate::model::launch_plan::TimeLimits, _: Timestamp) -> Option<crate::model::evidence::Ending> {
-    None
-}
