@@ -20,3 +20,4 @@ pub mod quantity;
 pub mod reason;
 pub mod settings;
 pub mod story;
+pub mod suggestion;
