@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     footprint::{Allocatable, Footprint},
-    launch_plan::{LaunchPlan, Taint},
+    launch_plan::{LaunchPlan, Taint, Toleration},
     story::Verdict,
 };
 
@@ -19,6 +19,8 @@ use crate::model::{
 pub struct Evidence {
     /// The Job as last seen; kept when the object is gone.
     pub job: Option<JobRecord>,
+    /// When the Job object was last read.
+    pub job_seen: Option<Timestamp>,
     /// When the Job object was first found missing.
     pub job_gone: Option<Timestamp>,
     /// Every pod of the Job ever seen, oldest first.
@@ -72,6 +74,10 @@ pub struct JobRecord {
     pub plan: Option<Box<LaunchPlan>>,
     /// What the pod template asks of a node.
     pub footprint: Footprint,
+    /// Labels that the pod template asks of a node.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pod template tolerates.
+    pub tolerations: Vec<Toleration>,
     /// Who ended it, when somebody did.
     pub ending: Option<Ending>,
     /// Whether it lives by a lease.
@@ -167,10 +173,12 @@ pub struct AttemptRecord {
     pub scheduled: Option<ConditionRecord>,
     /// Condition DisruptionTarget, when `True`.
     pub disruption: Option<ConditionRecord>,
-    /// `metadata.deletionTimestamp`.
+    /// When its deletion was asked for: `metadata.deletionTimestamp` less `metadata.deletionGracePeriodSeconds`.
     pub deleted: Option<Timestamp>,
     /// When the pod object was first found missing.
     pub gone: Option<Timestamp>,
+    /// When its node was first found missing.
+    pub node_gone: Option<Timestamp>,
     /// The flow's container; the strongest state ever seen.
     pub container: ContainerState,
     /// Other containers of the pod, by name: sidecars and init containers of a template.

@@ -94,8 +94,112 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Returns what the outcome means, in one sentence for the manual.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Succeeded => "The flow ended with 0.",
+            Self::Failed => "The flow ended by itself with another code.",
+            Self::OutOfMemory => "It was killed at its memory limit, or ended badly after one of its processes was.",
+            Self::OutOfDisk => "It used more ephemeral storage than it may.",
+            Self::Killed => "A signal that nobody accounts for ended it.",
+            Self::TimedOut => "It ran longer than `--timeout`, or was silent for `--stall-timeout`.",
+            Self::Lost => "The infrastructure took it (node gone, drain, eviction, preemption), and no retries were left.",
+            Self::NoNode => "No machine was found in time.",
+            Self::Rejected => "It could never run as asked.",
+            Self::Cancelled => "Somebody stopped it.",
+            Self::Detached => "sbrun was interrupted here; the job goes on.",
+            Self::Unknown => "Nothing says how it ended, or its node does not answer and it may still be running there.",
+        }
+    }
+
+    /// Returns the exit code for the manual, where it is not always the same one.
+    fn exit_code_words(self) -> String {
+        match self {
+            Self::Failed => "the flow's own; 1 for a code that means something here".to_owned(),
+            Self::Killed => "128 + the signal".to_owned(),
+            _ => self.exit_code(None).0.to_string(),
+        }
+    }
+}
+
+/// Returns `docs/exit-codes.md`: every exit code and every outcome.
+#[must_use]
+pub fn manual() -> String {
+    let codes: Vec<String> = ExitCode::TABLE.iter().map(|(code, meaning)| format!("| {} | {meaning} |", code.0)).collect();
+    let row = |outcome: &Outcome| format!("| `{outcome}` | {} | {} |", outcome.exit_code_words(), outcome.meaning());
+    let outcomes: Vec<String> = Outcome::ALL.iter().map(row).collect();
+    let (codes, outcomes) = (codes.join("\n"), outcomes.join("\n"));
+    let reserved: Vec<String> = ExitCode::RESERVED.iter().map(ToString::to_string).collect();
+    let reserved = reserved.join(", ");
+    format!(
+        "\
+# Exit codes
+
+`submit`, `wait` and `logs -f` of one job exit with the same code. The truth is the field `outcome` in `-o json` and in `$SBRUN_RESULT_FILE`:
+a flow may return any code that a tool reserves. **75 means: the same command may be run again.**
+
+This page is generated from `src/model/outcome.rs` and `src/model/exit_code.rs`; a test compares them.
+
+## Codes
+
+| code | meaning |
+|---|---|
+{codes}
+
+Every other code is the flow's own. A flow that itself ends with one of {reserved} makes sbrun exit 1; the real code is `flow_exit_code` in the JSON.
+
+## Outcomes
+
+| outcome | exit code | meaning |
+|---|---|---|
+{outcomes}
+"
+    )
+}
+
 impl std::fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+pub(in crate::model) mod tests {
+    use super::*;
+
+    /// Compares a generated page with the one that is kept.
+    pub(in crate::model) fn assert_generated(path: &str, kept: &str, generated: &str) {
+        assert!(kept == generated, "{path} is stale; it should be:\n{generated}");
+    }
+
+    #[test]
+    fn the_manual_is_up_to_date() {
+        assert_generated("docs/exit-codes.md", include_str!("../../docs/exit-codes.md"), &manual());
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        let table = [
+            (Outcome::Succeeded, None, 0),
+            (Outcome::Failed, Some(7), 7),
+            (Outcome::Failed, Some(75), 1),
+            (Outcome::Failed, None, 1),
+            (Outcome::OutOfMemory, Some(1), 137),
+            (Outcome::OutOfDisk, None, 137),
+            (Outcome::Killed, Some(143), 143),
+            (Outcome::Killed, None, 137),
+            (Outcome::TimedOut, Some(143), 124),
+            (Outcome::Lost, Some(137), 75),
+            (Outcome::NoNode, None, 75),
+            (Outcome::Rejected, Some(127), 78),
+            (Outcome::Cancelled, Some(0), 143),
+            (Outcome::Detached, None, 130),
+            (Outcome::Unknown, None, 76),
+        ];
+        for (outcome, flow, code) in table {
+            assert_eq!(outcome.exit_code(flow), ExitCode(code), "{outcome}");
+        }
     }
 }

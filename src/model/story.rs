@@ -76,6 +76,34 @@ pub struct Cause {
     pub hopeless: bool,
 }
 
+impl Cause {
+    /// Returns a cause without evidence and advice yet; `summary` is one sentence, lower case, no full stop.
+    pub fn new(reason: Reason, summary: impl Into<String>) -> Self {
+        Self { reason, summary: summary.into(), evidence: Vec::new(), next: Vec::new(), hopeless: false }
+    }
+
+    /// Adds what it was concluded from.
+    #[must_use]
+    pub fn proven_by(mut self, proof: impl IntoIterator<Item = Proof>) -> Self {
+        self.evidence.extend(proof);
+        self
+    }
+
+    /// Adds the next things to type or to do.
+    #[must_use]
+    pub fn advising(mut self, next: impl IntoIterator<Item = String>) -> Self {
+        self.next.extend(next);
+        self
+    }
+
+    /// Says whether waiting cannot mend it.
+    #[must_use]
+    pub fn hopeless(mut self, hopeless: bool) -> Self {
+        self.hopeless = hopeless;
+        self
+    }
+}
+
 /// One piece of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -85,6 +113,13 @@ pub struct Proof {
     pub text: String,
     /// When, where known.
     pub at: Option<Timestamp>,
+}
+
+impl Proof {
+    /// Returns a piece of evidence in the platform's own words.
+    pub fn new(source: impl Into<String>, text: impl Into<String>, at: Option<Timestamp>) -> Self {
+        Self { source: source.into(), text: text.into().trim().to_owned(), at }
+    }
 }
 
 /// How a job ended, for `submit`, `wait`, `logs -f`, `why` and `list`, and as kept on the Job.

@@ -101,14 +101,14 @@ impl Running {
     }
 
     /// Waits until standard output or standard error contains `text`.
-    pub fn until(&mut self, text: &str) -> &mut Self {
+    pub fn until(&mut self, text: &str) {
         let start = Instant::now();
         loop {
             {
                 let seen = self.seen.lock().unwrap();
                 let contains = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
                 if contains(&seen.0) || contains(&seen.1) {
-                    return self;
+                    return;
                 }
             }
             let ended = self.child.try_wait().unwrap();
@@ -117,9 +117,7 @@ impl Running {
                 let seen = self.seen.lock().unwrap();
                 let (out, err) = (String::from_utf8_lossy(&seen.0), String::from_utf8_lossy(&seen.1));
                 assert!(out.contains(text) || err.contains(text), "`{text}` never came ({ended:?})\n{out}\n--- stderr ---\n{err}");
-                drop((out, err));
-                drop(seen);
-                return self;
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }

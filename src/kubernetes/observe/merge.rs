@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 
-use crate::model::evidence::{AttemptRecord, ContainerState, EventRecord, Evidence, JobRecord};
+use crate::model::evidence::{AttemptRecord, ContainerState, EventRecord, Evidence, JobRecord, NodeRecord};
 
 /// Adds what was seen of the Job; `None` or another UID than `expected` means that it is gone.
 pub(super) fn job(evidence: &mut Evidence, seen: Option<JobRecord>, expected: Option<&str>, now: Timestamp) {
     match seen.filter(|job| expected.is_none_or(|uid| uid == job.uid)) {
-        Some(job) => evidence.job = Some(job),
+        Some(job) => {
+            evidence.job = Some(job);
+            evidence.job_seen = Some(now);
+        }
         None => {
             evidence.job_gone.get_or_insert(now);
         }
@@ -47,6 +50,7 @@ fn attempt(known: AttemptRecord, seen: AttemptRecord, now: Timestamp) -> Attempt
         disruption: seen.disruption.or(known.disruption),
         deleted: seen.deleted.or(known.deleted),
         gone: None,
+        node_gone: known.node_gone,
         container: container(known.container, seen.container, now),
         others,
         restarts: seen.restarts.max(known.restarts),
@@ -70,6 +74,16 @@ fn container(known: ContainerState, seen: ContainerState, now: Timestamp) -> Con
         (_, ContainerState::Waiting { reason, message, .. }) => ContainerState::Waiting { reason, message, since: Some(now) },
         (_, seen) => seen,
     }
+}
+
+/// Replaces the nodes by those that exist now. An attempt whose own node is not among them has lost it since `now`.
+pub(super) fn nodes(evidence: &mut Evidence, seen: Vec<NodeRecord>, now: Timestamp) {
+    for attempt in &mut evidence.attempts {
+        if attempt.node.as_ref().is_some_and(|own| seen.iter().all(|node| node.name != *own)) {
+            attempt.node_gone.get_or_insert(now);
+        }
+    }
+    evidence.nodes = Some(seen);
 }
 
 /// Adds events: one that is there already is brought up to date, and those that the server has forgotten stay.

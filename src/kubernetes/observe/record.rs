@@ -42,7 +42,11 @@ pub fn job_record(job: &Job) -> JobRecord {
     if let Some(spec) = &job.spec {
         record.suspended = spec.suspend.unwrap_or_default();
         record.active_deadline_seconds = spec.active_deadline_seconds;
-        record.footprint = spec.template.spec.as_ref().map(pod_footprint).unwrap_or_default();
+        if let Some(pod) = &spec.template.spec {
+            record.footprint = pod_footprint(pod);
+            record.node_selector = pod.node_selector.clone().unwrap_or_default();
+            record.tolerations = pod.tolerations.iter().flatten().map(toleration).collect();
+        }
     }
     let Some(status) = &job.status else { return record };
     record.started = time(status.start_time.as_ref());
@@ -148,7 +152,7 @@ pub fn attempt_record(pod: &Pod) -> AttemptRecord {
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty()),
         scheduled: condition("PodScheduled"),
         disruption: condition("DisruptionTarget").filter(|condition| condition.status == "True"),
-        deleted: time(pod.metadata.deletion_timestamp.as_ref()),
+        deleted: deletion_asked(&pod.metadata),
         container: ours.map(state).unwrap_or_default(),
         others: others.map(|container| (container.name.clone(), state(container))).collect(),
         restarts: ours.map_or(0, |container| container.restart_count),
@@ -282,6 +286,21 @@ pub fn quota_records(quota: &ResourceQuota) -> Vec<QuotaRecord> {
         hard: hard.0.clone(),
     };
     relevant.map(record).collect()
+}
+
+fn toleration(toleration: &v1::Toleration) -> Toleration {
+    Toleration {
+        key: toleration.key.clone(),
+        operator: toleration.operator.clone(),
+        value: toleration.value.clone(),
+        effect: toleration.effect.clone(),
+    }
+}
+
+/// Returns when a deletion was asked for: the server writes down when its grace will be over.
+fn deletion_asked(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let over = time(metadata.deletion_timestamp.as_ref())?;
+    over.checked_sub(SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or_default())).ok()
 }
 
 /// Returns what a pod asks of its node: its containers and sidecars together, or its largest init container if that is more.

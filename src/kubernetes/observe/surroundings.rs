@@ -8,6 +8,7 @@ use kube::{Api, api::ListParams};
 
 use super::{Detail, event_record, merge, neighbour_record, node_record, quota_records};
 use crate::{
+    environment,
     kubernetes::{
         connect::Cluster,
         error::{is_forbidden, status},
@@ -51,7 +52,7 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
         evidence.quotas = quotas;
     }
     if let Some(nodes) = noting(evidence, nodes) {
-        evidence.nodes = Some(nodes);
+        merge::nodes(evidence, nodes, environment::now());
     }
     if is_over || has_started(evidence) {
         return;

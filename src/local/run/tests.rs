@@ -345,7 +345,7 @@ async fn an_end_asked_for_reaches_the_flow_and_is_on_record() {
         started.await_text("up").await;
         let ending =
             Ending { outcome: Outcome::Cancelled, reason: "Cancelled.ByUser".into(), by: "ana".into(), at: environment::now(), message: None };
-        started.run.end(ending.clone(), Duration::from_secs(20));
+        started.run.end(ending.clone(), Signal::Terminate, Duration::from_secs(20));
         assert_eq!(started.end().await, ended(143, "Error", "DeadlineExceeded"), "{by:?}");
         let evidence = started.evidence();
         assert_eq!((evidence.job.unwrap().ending, evidence.attempts[0].deleted), (Some(ending.clone()), Some(ending.at)));

@@ -1,0 +1,93 @@
+//! What a job waits for: the causes in the order of asking, one examiner for each place where it can be stuck.
+
+use super::{
+    attempt::{self, Judgement},
+    creation, deadline,
+    inquiry::{Inquiry, after},
+    loss, scheduling, starting,
+    wording::on_node,
+};
+use crate::model::{
+    evidence::{AttemptRecord, JobRecord, Maker},
+    reason::Reason,
+    story::{Cause, Proof},
+};
+
+/// How long a submission may take to send its files before it counts as broken off, in seconds.
+const SUBMISSION_SECONDS: i64 = 60;
+
+/// Returns why a job that is not over is where it is: the first cause is the answer, the others are detail.
+pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
+    let Some(job) = inquiry.job() else {
+        return Vec::new();
+    };
+    let stopping = job.ending.as_ref().map(|ending| deadline::by_ending(inquiry, ending).cause);
+    stopping.into_iter().chain(where_it_is(inquiry, job)).collect()
+}
+
+/// Returns what a job waited for that never came to run; nothing when its flow ran.
+pub(super) fn last_causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
+    match (inquiry.job(), inquiry.last_attempt()) {
+        (None, _) => Vec::new(),
+        (Some(job), _) if job.suspended => suspended(inquiry, job).into_iter().collect(),
+        (Some(_), None) => creation::causes(inquiry),
+        (Some(_), Some(attempt)) if attempt.started().is_some() || attempt.termination().is_some() => Vec::new(),
+        (Some(_), Some(attempt)) => before_the_flow(inquiry, attempt),
+    }
+}
+
+/// Returns what the story does not know, for people.
+pub(super) fn unknown(inquiry: &Inquiry<'_>, cause: Option<&Cause>) -> Vec<String> {
+    let mut unknown = inquiry.evidence.unknown.clone();
+    let waits_for_node = cause.is_some_and(|cause| matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient));
+    let told = |attempt| inquiry.pod_event(attempt, &["NotTriggerScaleUp"]).is_some();
+    if waits_for_node && !inquiry.last_attempt().is_some_and(told) {
+        unknown.push("no autoscaler has said anything about this pod (events expire after about an hour)".to_owned());
+    }
+    unknown
+}
+
+fn where_it_is(inquiry: &Inquiry<'_>, job: &JobRecord) -> Vec<Cause> {
+    if job.suspended {
+        return suspended(inquiry, job).into_iter().collect();
+    }
+    let Some(attempt) = inquiry.last_attempt() else {
+        return creation::causes(inquiry);
+    };
+    if let Judgement::Ended(end) = attempt::judge(inquiry, attempt) {
+        // It is replaced, else the job would be over.
+        let lost = Cause { summary: format!("attempt {} ended, the next one follows: {}", inquiry.attempt_count(), end.cause.summary), ..end.cause };
+        return creation::refusals(inquiry).into_iter().chain([lost]).collect();
+    }
+    if attempt.is_terminal() {
+        return Vec::new();
+    }
+    if attempt.started().is_some() { while_it_runs(inquiry, attempt) } else { before_the_flow(inquiry, attempt) }
+}
+
+fn before_the_flow(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause> {
+    if attempt.is_bound() { starting::causes(inquiry, attempt) } else { scheduling::causes(inquiry, attempt) }
+}
+
+fn while_it_runs(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause> {
+    let taken = loss::by_disruption(inquiry, attempt).map(|end| Cause { next: Vec::new(), ..end.cause });
+    let unready = starting::node_not_ready(inquiry, attempt);
+    let running = Cause::new(Reason::FlowRunning, format!("the flow runs{}", on_node(attempt))).advising(inquiry.sbrun("logs", "-f"));
+    taken.into_iter().chain(unready).chain([running]).collect()
+}
+
+/// Returns why a suspended Job has no pod; nothing while its submission may still be under way.
+fn suspended(inquiry: &Inquiry<'_>, job: &JobRecord) -> Option<Cause> {
+    let proof = Proof::new(format!("job {}", job.name), "spec.suspend is true", None);
+    if job.maker == Maker::Sbrun && inquiry.evidence.attempts.is_empty() {
+        let sending = job.created.is_some_and(|created| inquiry.now < after(created, SUBMISSION_SECONDS));
+        let key = job.plan.as_ref().and_then(|plan| plan.key.as_ref());
+        let again = key.map(|key| format!("sbrun submit --key {key} …   (the same command again)"));
+        let summary = "the submission broke off before all files were sent: the Job is suspended and has no pod";
+        let cause = Cause::new(Reason::SubmissionIncomplete, summary).proven_by([proof]).advising(again).advising(["sbrun clean".to_owned()]);
+        return (!sending).then_some(cause);
+    }
+    let resume = inquiry.kubectl(&format!("patch job {} --type=merge -p '{{\"spec\":{{\"suspend\":false}}}}'", job.name));
+    let summary = "the Job is suspended: somebody stopped it, or a queue has not released it yet";
+    Some(Cause::new(Reason::SchedulingSuspended, summary).proven_by([proof]).advising(resume))
+}
