@@ -2,11 +2,11 @@
 //!
 //! What a cluster gives and this machine has to be made to give:
 //!
-//! * **a folder of its own** ([`folder`]): the package is unpacked, so that a forgotten file shows here;
-//! * **a memory limit on the whole process tree** ([`tree`]): a cgroup where one can be had, else sampling;
-//! * **one end**: whatever the flow started ends with it, and all of it ends with sbrun ([`watchdog`]);
-//! * **one output** ([`output`]): stdout and stderr through one pipe, in the order in which they were written;
-//! * **the words of a pod** ([`observe`]), so that one `diagnose` judges local runs by the same rules.
+//! * **a folder of its own** (`folder`): the package is unpacked, so that a forgotten file shows here;
+//! * **a memory limit on the whole process tree** (`tree`): a cgroup where one can be had, else sampling;
+//! * **one end**: whatever the flow started ends with it, and all of it ends with sbrun (`watchdog`);
+//! * **one output** (`output`): stdout and stderr through one pipe, in the order in which they were written;
+//! * **the words of a pod** (`observe`), so that one `diagnose` judges local runs by the same rules.
 //!
 //! # Limits of what is possible
 //!

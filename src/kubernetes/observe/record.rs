@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobCondition},
@@ -23,7 +23,7 @@ use crate::{
             Termination,
         },
         footprint::{Allocatable, Footprint},
-        launch_plan::Taint,
+        launch_plan::{Taint, Toleration},
         quantity::{Cpu, Memory},
     },
 };
