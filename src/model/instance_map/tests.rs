@@ -50,6 +50,28 @@ fn the_example_is_a_good_map() {
     assert_eq!(example.warnings, []);
 }
 
+/// Returns the keys that a part of the map may have, as the answer to an unknown key lists them.
+fn keys_of(text: &str) -> Vec<String> {
+    let problems = problems(text);
+    let (_, listed) = problems[0].split_once("known here are ").expect("a list of keys");
+    listed.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn the_manual_has_every_key() {
+    const MANUAL: &str = include_str!("../../../docs/instance-map.md");
+    let example = MANUAL.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let template = "{apiVersion: batch/v1, kind: Job}";
+    let map = InstanceMap::parse(example, "manual", &mut |_| Ok(template.to_owned())).unwrap_or_else(|found| panic!("{found:#?}"));
+    assert_eq!(map.warnings, []);
+    let parts =
+        ["zzzzzzzzzz: 1", "cluster: {zzzzzzzzzz: 1}", "prefect: {zzzzzzzzzz: 1}", "defaults: {zzzzzzzzzz: 1}"].map(|part| format!("{part}\n{GOOD}"));
+    for key in parts.into_iter().chain([with_size("footprint: {cpu: 1, memory: 1Gi}\nzzzzzzzzzz: 1")]).flat_map(|text| keys_of(&text)) {
+        assert!(MANUAL.contains(&format!("| `{key}` |")), "the manual does not explain `{key}`");
+        assert!(example.contains(&format!("{key}:")), "the manual's example does not have `{key}`");
+    }
+}
+
 #[test]
 fn everything_is_reported_at_once_and_in_order() {
     let text = "\
