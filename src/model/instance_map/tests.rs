@@ -230,7 +230,7 @@ fn problems_between_sizes_are_found() {
 
 #[test]
 fn a_map_for_a_newer_sbrun_says_only_that() {
-    let newer = "version: 1\nrequires: '>=99.1'\nfuture: 1\nsizes: {a: {new: 1}}";
+    let newer = "version: 1\nrequires: '>=99.1'\nfuture: 1\nfuture: 2\nsizes: {a: {new: 1}}";
     assert_eq!(
         problems(newer),
         [format!("line 2, column 11: requires: this map needs sbrun >=99.1, and this is {}: upgrade sbrun", env!("CARGO_PKG_VERSION"))]

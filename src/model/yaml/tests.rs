@@ -36,6 +36,10 @@ fn aliases_are_followed_but_never_multiply() {
     let level = |level: usize| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level.saturating_sub(1)); 10].join(", "));
     let bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned()].into_iter().chain((1..10).map(level)).collect::<Vec<_>>().concat();
     assert!(refusal(&bomb).contains("too large"), "{}", refusal(&bomb));
+    let copies = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 16), vec!["*a"; 100].join(", "));
+    assert!(refusal(&copies).contains("too large"), "{}", refusal(&copies));
+    let copies = format!("a: &a [{}]\nb: [{}]\n", vec!["x"; 1 << 14].join(", "), vec!["*a"; 1000].join(", "));
+    assert!(refusal(&copies).contains("too large"), "{}", refusal(&copies));
     assert!(refusal("a: &x [*x]").contains("inside the value"), "{}", refusal("a: &x [*x]"));
 }
 
