@@ -77,14 +77,14 @@ pub fn format_exact(duration: Duration) -> String {
 
 fn written(duration: Duration, units: &[(char, u64)]) -> String {
     let mut rest = duration.as_secs();
-    let mut text = String::new();
+    let mut parts = Vec::new();
     for (unit, factor) in units {
         if rest >= *factor {
-            text += &format!("{}{unit}", rest / factor);
+            parts.push(format!("{}{unit}", rest / factor));
             rest %= factor;
         }
     }
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
 }
 
 #[cfg(test)]

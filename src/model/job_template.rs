@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<JobTemplate, String> {
     Ok(JobTemplate { manifest, problems })
 }
 
-/// A field that sbrun sets, the one value that a template may repeat, and why.
+/// A field that sbrun sets, the one value (as JSON) that a template may repeat, if any, and why.
 const FIXED: [(&str, &str, &str); 12] = [
     ("/spec/template/spec/restartPolicy", "\"Never\"", "a flow is never restarted by Kubernetes"),
     ("/spec/backoffLimit", "0", "one owner of retries: use `infrastructure_retries`"),
@@ -58,7 +58,7 @@ pub fn problems(manifest: &Value) -> Vec<String> {
     }
     for (pointer, allowed, why) in FIXED {
         let Some(found) = manifest.pointer(pointer).filter(|found| !found.is_null()) else { continue };
-        if found.to_string() != allowed {
+        if serde_json::from_str::<Value>(allowed).ok().as_ref() != Some(found) {
             let field = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/");
             let limit = if allowed.is_empty() { "must not be there".to_owned() } else { format!("is {found}, it can only be {allowed}") };
             problems.push(format!("`{field}` {limit}: {why}"));

@@ -293,29 +293,52 @@ pub struct Flags {
 
 impl Flags {
     fn texts(&self) -> Texts {
+        let Self {
+            size,
+            name,
+            image,
+            cpu,
+            memory,
+            timeout,
+            pending_timeout,
+            queue_timeout,
+            stall_timeout,
+            lease,
+            infrastructure_retries,
+            on_interrupt,
+            env,
+            label,
+            template,
+            root,
+            include,
+            exclude,
+            namespace,
+            context,
+            map,
+        } = self;
         let one = |key: Key, value: &Option<String>| (key, value.iter().cloned().collect::<Vec<_>>());
         let typed = [
-            one(Key::Size, &self.size),
-            one(Key::Name, &self.name),
-            one(Key::Image, &self.image),
-            one(Key::Cpu, &self.cpu),
-            one(Key::Memory, &self.memory),
-            one(Key::Timeout, &self.timeout),
-            one(Key::PendingTimeout, &self.pending_timeout),
-            one(Key::QueueTimeout, &self.queue_timeout),
-            one(Key::StallTimeout, &self.stall_timeout),
-            one(Key::Lease, &self.lease),
-            one(Key::InfrastructureRetries, &self.infrastructure_retries),
-            one(Key::OnInterrupt, &self.on_interrupt),
-            (Key::Env, self.env.clone()),
-            (Key::Label, self.label.clone()),
-            one(Key::Template, &self.template),
-            one(Key::Root, &self.root),
-            (Key::Include, self.include.clone()),
-            (Key::Exclude, self.exclude.clone()),
-            one(Key::Namespace, &self.namespace),
-            one(Key::Context, &self.context),
-            one(Key::Map, &self.map),
+            one(Key::Size, size),
+            one(Key::Name, name),
+            one(Key::Image, image),
+            one(Key::Cpu, cpu),
+            one(Key::Memory, memory),
+            one(Key::Timeout, timeout),
+            one(Key::PendingTimeout, pending_timeout),
+            one(Key::QueueTimeout, queue_timeout),
+            one(Key::StallTimeout, stall_timeout),
+            one(Key::Lease, lease),
+            one(Key::InfrastructureRetries, infrastructure_retries),
+            one(Key::OnInterrupt, on_interrupt),
+            (Key::Env, env.clone()),
+            (Key::Label, label.clone()),
+            one(Key::Template, template),
+            one(Key::Root, root),
+            (Key::Include, include.clone()),
+            (Key::Exclude, exclude.clone()),
+            one(Key::Namespace, namespace),
+            one(Key::Context, context),
+            one(Key::Map, map),
         ];
         let origin = |key, value| Setting { value, origin: Origin::Flag(key) };
         typed.into_iter().map(|(key, values)| (key, values.into_iter().map(|value| origin(key, value)).collect())).collect()
@@ -330,13 +353,12 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     for character in line.chars() {
         match quote {
             Some(end) if character == end => quote = None,
-            Some(_) => word.get_or_insert_default().push(character),
             None if character == '"' || character == '\'' => {
                 quote = Some(character);
                 word.get_or_insert_default();
             }
             None if character.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(character),
+            _ => word.get_or_insert_default().push(character),
         }
     }
     if let Some(quote) = quote {

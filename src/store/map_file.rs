@@ -14,6 +14,7 @@ use crate::{
     model::{
         instance_map::{CONFIG_MAP, Defaults, FILE_NAME, InstanceMap, MapProblems},
         job_template,
+        settings::{Key, Origin},
     },
 };
 
@@ -41,8 +42,8 @@ pub enum MapSource {
 impl fmt::Display for MapSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(path) => write!(formatter, "{} (flag --map)", path.display()),
-            Self::Variable(path) => write!(formatter, "{} (variable SBRUN_MAP)", path.display()),
+            Self::Flag(path) => write!(formatter, "{} ({})", path.display(), Origin::Flag(Key::Map)),
+            Self::Variable(path) => write!(formatter, "{} ({})", path.display(), Origin::Variable(Key::Map)),
             Self::Upward(path) => write!(formatter, "{} (nearest to the working directory)", path.display()),
             Self::User(path) => write!(formatter, "{} (configuration folder)", path.display()),
             Self::ConfigMap { namespace } => write!(formatter, "ConfigMap {CONFIG_MAP} of namespace {namespace}"),
@@ -66,13 +67,13 @@ pub struct FoundMap {
 pub fn find(map_flag: Option<&Path>, environment: &Environment) -> Result<Option<FoundMap>> {
     let Some(source) = source(map_flag, environment) else { return of_user_alone(environment) };
     let (path, named_by) = match &source {
-        MapSource::Flag(path) => (path, "--map"),
-        MapSource::Variable(path) => (path, "SBRUN_MAP"),
-        MapSource::Upward(path) | MapSource::User(path) => (path, ""),
+        MapSource::Flag(path) => (path, Some(Origin::Flag(Key::Map))),
+        MapSource::Variable(path) => (path, Some(Origin::Variable(Key::Map))),
+        MapSource::Upward(path) | MapSource::User(path) => (path, None),
         MapSource::ConfigMap { .. } => return Ok(None),
     };
     let path = from_working_directory(path, environment);
-    let text = read(&path, environment).map_err(|refusal| refusal.into_error(named_by))?;
+    let text = read(&path, environment).map_err(|refusal| refusal.into_error(named_by.as_ref()))?;
     let mut map = parse(InstanceMap::parse, &text, &path, environment)?;
     let same_file = user_path(environment).is_some_and(|user| same(&user, &path));
     if !same_file {
@@ -99,10 +100,10 @@ pub fn user_defaults(environment: &Environment) -> Result<Defaults> {
     Ok(user_map(environment)?.map_or_else(Defaults::default, |(map, _)| map.defaults))
 }
 
-/// Returns the Job manifest of a file that a flag, a variable or a directive names.
-pub fn read_template(path: &Path, environment: &Environment) -> Result<serde_json::Value> {
+/// Returns the Job manifest of a file that a flag, a variable or a directive names; `origin` says which.
+pub fn read_template(path: &Path, origin: &Origin, environment: &Environment) -> Result<serde_json::Value> {
     let path = from_working_directory(path, environment);
-    let text = read(&path, environment).map_err(|refusal| refusal.into_error("--template"))?;
+    let text = read(&path, environment).map_err(|refusal| refusal.into_error(Some(origin)))?;
     let shown = shown(&path, environment);
     let refused = || format!("the template `{shown}` cannot be used");
     match job_template::parse(&text) {
@@ -119,7 +120,7 @@ fn of_user_alone(environment: &Environment) -> Result<Option<FoundMap>> {
 
 fn user_map(environment: &Environment) -> Result<Option<(InstanceMap, PathBuf)>> {
     let Some(path) = user_path(environment).filter(|path| may_be_there(path)) else { return Ok(None) };
-    let text = read(&path, environment).map_err(|refusal| refusal.into_error(""))?;
+    let text = read(&path, environment).map_err(|refusal| refusal.into_error(None))?;
     let map = parse(InstanceMap::parse_of_user, &text, &path, environment)?;
     Ok(Some((map, path)))
 }
@@ -173,9 +174,9 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// Returns the error; `named_by` is the flag or variable that named the file, when one did.
-    fn into_error(self, named_by: &str) -> Error {
-        let by = if named_by.is_empty() { String::new() } else { format!(" of {named_by}") };
+    /// Returns the error; `named_by` is what named the file, when something did.
+    fn into_error(self, named_by: Option<&Origin>) -> Error {
+        let by = named_by.map_or_else(String::new, |origin| format!(" of {origin}"));
         Error::rejected(format!("the file `{}`{by} cannot be used: {}", self.file, self.why))
     }
 }
@@ -202,7 +203,7 @@ fn read(path: &Path, environment: &Environment) -> Result<String, Refusal> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = valid.split(|byte| *byte == b'\n').count();
         refusal(format!("it is not UTF-8 text, see line {line}"))
     })
 }

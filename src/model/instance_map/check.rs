@@ -53,9 +53,8 @@ impl Reader<'_> {
             let key = format!("sizes.{}.fallback", size.name);
             if !names().any(|name| name == fallback.value.0) {
                 self.problem(fallback.place.position, &key, format!("there is no size `{}`", fallback.value));
-                if let Some(problem) = self.problems.last_mut() {
-                    problem.suggestion = suggestion::closest(&fallback.value.0, names().filter(|name| *name != size.name.0)).map(ToOwned::to_owned);
-                }
+                let meant = suggestion::closest(&fallback.value.0, names().filter(|name| *name != size.name.0));
+                self.suggest(meant.map(ToOwned::to_owned));
                 continue;
             }
             let mut chain: Vec<&str> = vec![&size.name.0];

@@ -9,6 +9,9 @@ use crate::model::{
     yaml::{Key, Node, Position, Value},
 };
 
+/// How many characters of a message are shown. The longest of ours, the list of a size's keys, has some 600.
+const TEXT_LIMIT: usize = 800;
+
 /// One entry: its path for people, where its key stands, and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Field<'n> {
@@ -36,6 +39,15 @@ pub(super) struct Reader<'a> {
     pub(super) read_template: ReadTemplate<'a>,
 }
 
+/// Returns a text for one line of an answer: the value of a key may be a whole document, and may hold control characters.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(TEXT_LIMIT).map(|character| if character.is_control() { ' ' } else { character }).collect();
+    if text.chars().nth(TEXT_LIMIT).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 fn joined(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
@@ -57,12 +69,19 @@ impl<'n> Fields<'n> {
 }
 
 impl Reader<'_> {
-    pub(super) fn problem(&mut self, position: Position, key: &str, message: impl Into<String>) {
-        self.problems.push(MapProblem { position, key: key.to_owned(), message: message.into(), suggestion: None });
+    pub(super) fn problem(&mut self, position: Position, key: &str, message: impl AsRef<str>) {
+        self.problems.push(MapProblem { position, key: one_line(key), message: one_line(message.as_ref()), suggestion: None });
     }
 
-    pub(super) fn warning(&mut self, position: Position, key: &str, message: impl Into<String>) {
-        self.warnings.push(MapProblem { position, key: key.to_owned(), message: message.into(), suggestion: None });
+    pub(super) fn warning(&mut self, position: Position, key: &str, message: impl AsRef<str>) {
+        self.warnings.push(MapProblem { position, key: one_line(key), message: one_line(message.as_ref()), suggestion: None });
+    }
+
+    /// Adds to the newest problem what was probably meant.
+    pub(super) fn suggest(&mut self, meant: Option<String>) {
+        if let Some(newest) = self.problems.last_mut() {
+            newest.suggestion = meant;
+        }
     }
 
     pub(super) fn place(&self, position: Position) -> Place {
@@ -96,12 +115,8 @@ impl Reader<'_> {
             let meant = suggestion::closest(&key.text, fields.known.iter().copied()).map(ToOwned::to_owned);
             let known =
                 if meant.is_none() { format!("; known here are {}", suggestion::listed(fields.known.iter().copied())) } else { String::new() };
-            self.problems.push(MapProblem {
-                position: key.position,
-                key: joined(&fields.path, &key.text),
-                message: format!("unknown key `{}`{known}", key.text),
-                suggestion: meant,
-            });
+            self.problem(key.position, &joined(&fields.path, &key.text), format!("unknown key `{}`{known}", one_line(&key.text)));
+            self.suggest(meant);
         }
     }
 

@@ -146,10 +146,12 @@ impl Reader<'_> {
             let message = format!("unknown instance type `{}`", name.value);
             if given {
                 self.warning(position, &key, message);
-                set_suggestion(&mut self.warnings, meant);
+                if let Some(newest) = self.warnings.last_mut() {
+                    newest.suggestion = meant;
+                }
             } else {
                 self.problem(position, &key, format!("{message}: give a `footprint`, since none can be computed"));
-                set_suggestion(&mut self.problems, meant);
+                self.suggest(meant);
             }
         }
         if !readable || !unknown.is_empty() && !given {
@@ -202,12 +204,6 @@ fn suggested_machine(size: &SizeProfile) -> String {
     match size.instance_types.as_slice() {
         [only] => format!("`{}`", only.value),
         _ => "the smallest of its instance types".to_owned(),
-    }
-}
-
-fn set_suggestion(problems: &mut [super::MapProblem], meant: Option<String>) {
-    if let Some(last) = problems.last_mut() {
-        last.suggestion = meant;
     }
 }
 

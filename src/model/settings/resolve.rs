@@ -133,7 +133,7 @@ pub fn resolve(layers: &Layers<'_>) -> Result<Settings> {
         texts: [layers.flags.texts(), layers.variables.texts.clone(), layers.directives.texts.clone()],
         size: None,
         defaults: layers.map.map_or(layers.user_defaults, |map| &map.defaults),
-        problems: Vec::new(),
+        problems: layers.variables.problems.iter().map(|(origin, message)| refusal(origin, message)).collect(),
     };
     let size = resolver.typed(Key::Size, value::size_name);
     if let (Some(map), Some(size)) = (layers.map, &size) {

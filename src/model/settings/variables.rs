@@ -12,6 +12,8 @@ const OTHERS: [&str; 2] = ["SBRUN_USER", "SBRUN_RESULT_FILE"];
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variables {
     pub(super) texts: Texts,
+    /// Values that are no words, by their origin; refused when settings are resolved.
+    pub(super) problems: Vec<(Origin, String)>,
     /// Variables that nobody reads, in words.
     pub warnings: Vec<String>,
 }
@@ -30,10 +32,13 @@ impl From<&BTreeMap<String, String>> for Variables {
                 }
                 continue;
             };
-            let values = match words(value) {
-                Ok(words) if key.is_list() => words,
-                // A value with an open quote is checked, and refused, where it is used.
-                _ => vec![value.clone()],
+            let values = if key.is_list() { words(value) } else { Ok(vec![value.clone()]) };
+            let values = match values {
+                Ok(values) => values,
+                Err(message) => {
+                    found.problems.push((Origin::Variable(key), message));
+                    continue;
+                }
             };
             found.texts.insert(key, values.into_iter().map(|value| Setting { value, origin: Origin::Variable(key) }).collect());
         }
