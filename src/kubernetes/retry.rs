@@ -51,6 +51,8 @@ pub struct Patience(pub Duration);
 impl Patience {
     /// While somebody waits for a command to start.
     pub const START: Self = Self(Duration::from_secs(60));
+    /// For a question that somebody asks and can ask again.
+    pub const ASK: Self = Self(Duration::from_secs(10));
     /// On the way out: a CI runner gives 7.5 s.
     pub const CANCEL: Self = Self(Duration::from_secs(5));
     /// For what is nice to have: one try.

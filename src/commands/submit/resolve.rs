@@ -260,7 +260,7 @@ fn template(flow: &Path, settings: &Settings, environment: &Environment) -> Resu
         TemplateChoice::Loaded(template) => return Ok(Some(template.manifest.clone())),
         TemplateChoice::Path(path) => relative_to_layer(path, &choice.origin, flow),
     };
-    map_file::read_template(&path, environment).map(Some)
+    map_file::read_template(&path, &choice.origin, environment).map(Some)
 }
 
 fn provenance(checkout: Option<&git::Checkout>, environment: &Environment) -> crate::model::launch_plan::Provenance {

@@ -53,7 +53,7 @@ pub struct ListFilter {
 pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRecord> {
     if reference != LATEST && JobName::parse(reference).is_ok() {
         let doing = format!("reading Job `{reference}`");
-        let job = cluster.read(&cluster.api::<Job>(), reference, Patience::START, &doing).await;
+        let job = cluster.read(&cluster.api::<Job>(), reference, Patience::ASK, &doing).await;
         if let Some(job) = job.map_err(|error| explain(error, &doing))? {
             return Ok(job_record(&job));
         }
@@ -122,10 +122,10 @@ async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<Job
         ListParams::default().labels(&parts.join(","))
     };
     let (ours, prefect) = tokio::join!(
-        cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::START, &doing),
+        cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::ASK, &doing),
         async {
             if filter.include_prefect {
-                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), Patience::START, &doing).await
+                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), Patience::ASK, &doing).await
             } else {
                 Ok(Vec::new())
             }
@@ -145,7 +145,7 @@ async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<Job
 /// Returns the Job with its state; nothing when it is gone by now.
 async fn read_in_full(cluster: &Cluster, job: &JobRecord) -> Result<Option<JobRecord>> {
     let doing = format!("reading Job `{}`", job.name);
-    let job = cluster.read(&cluster.api::<Job>(), &job.name, Patience::START, &doing).await.map_err(|error| explain(error, &doing))?;
+    let job = cluster.read(&cluster.api::<Job>(), &job.name, Patience::ASK, &doing).await.map_err(|error| explain(error, &doing))?;
     Ok(job.map(|job| job_record(&job)))
 }
 
@@ -158,13 +158,13 @@ pub async fn package_of(cluster: &Cluster, record: &JobRecord) -> Result<Package
         return Err(Error::failed(format!("Job `{}` was not made by sbrun, so it has no files of a flow", record.name)));
     }
     let doing = format!("reading the files of Job `{}`", record.name);
-    let job = cluster.read(&cluster.api::<Job>(), &record.name, Patience::START, &doing).await.map_err(|error| explain(error, &doing))?;
+    let job = cluster.read(&cluster.api::<Job>(), &record.name, Patience::ASK, &doing).await.map_err(|error| explain(error, &doing))?;
     let gone = || Error::failed(format!("Job `{}` is gone", record.name)).hinted("submit the flow again from its folder");
     let job = job.filter(|job| job.metadata.uid.as_ref() == Some(&record.uid)).ok_or_else(gone)?;
     let maps = cluster.api::<ConfigMap>();
     let read = stream::iter(config_map_names(&job)).map(|name| {
         let (maps, doing) = (&maps, doing.as_str());
-        async move { cluster.read(maps, &name, Patience::START, doing).await.map_err(|error| explain(error, doing)) }
+        async move { cluster.read(maps, &name, Patience::ASK, doing).await.map_err(|error| explain(error, doing)) }
     });
     let found: Vec<Option<ConfigMap>> = read.buffered(READERS).try_collect().await?;
     let found: Vec<ConfigMap> = found.into_iter().flatten().collect();

@@ -22,7 +22,7 @@ pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Ev
     let mut unknown = None;
     if records.iter().any(|record| record.verdict.is_none()) {
         let doing = format!("listing the pods of jobs in namespace `{}`", cluster.namespace);
-        match cluster.read_all(&cluster.api::<Pod>(), ListParams::default().labels(labels::CONTROLLER_UID), Patience::START, &doing).await {
+        match cluster.read_all(&cluster.api::<Pod>(), ListParams::default().labels(labels::CONTROLLER_UID), Patience::ASK, &doing).await {
             Ok(found) => {
                 for pod in &found {
                     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Job");
