@@ -15,7 +15,7 @@ pub(crate) type Parsed<T> = Result<T, String>;
 /// The least termination grace: a spot instance has 120 s from its notice to its end, and a flow shall have most of them.
 pub(crate) const LEAST_GRACE: Duration = Duration::from_secs(100);
 /// The least lease: a follower pushes it forward every few minutes at most, and may lose its connection in between.
-const LEAST_LEASE: Duration = Duration::from_secs(60);
+const LEAST_LEASE: Duration = Duration::from_secs(10);
 /// More replacements than this are no longer for machines that were lost.
 const MOST_RETRIES: u32 = 100;
 

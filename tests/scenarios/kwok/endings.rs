@@ -124,8 +124,8 @@ fn it_runs_too_long() {
 
 #[test]
 fn the_lease_ends_a_job_whose_runner_was_killed() {
-    let (namespace, running, _) = follow("leased", &["--on-interrupt", "cancel", "--lease", "6s"]);
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    let (namespace, running, _) = follow("leased", &["--on-interrupt", "cancel", "--lease", "10s"]);
+    std::thread::sleep(std::time::Duration::from_secs(16));
     assert!(namespace.objects("jobs")[0]["status"]["conditions"].is_null(), "the follower keeps it alive");
     running.signal(nix::sys::signal::Signal::SIGKILL);
     drop(running.finish());
