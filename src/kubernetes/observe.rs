@@ -80,3 +80,6 @@ pub async fn observe(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,3 +238,21 @@ fn other_content(key: &str, plan: &LaunchPlan, record: &JobRecord) -> Error {
         .hinted("a key names one submission: use another --key for other content")
         .hinted(format!("or remove the earlier one first: sbrun clean {}", record.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_under_a_key_are_counted_by_their_names() {
+        let number = |name: String| {
+            let mut job = Job::default();
+            job.metadata.name = Some(name);
+            attempt_number("k", &job)
+        };
+        for attempt in [1, 2, 11] {
+            assert_eq!(number(JobName::for_key("k", attempt).to_string()), attempt);
+        }
+        assert_eq!(number("other".into()), 1);
+    }
+}

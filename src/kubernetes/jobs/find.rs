@@ -171,3 +171,30 @@ pub async fn package_of(cluster: &Cluster, record: &JobRecord) -> Result<Package
     let interpreter = record.plan.as_ref().map_or(Interpreter::Python, |plan| plan.flow.interpreter);
     manifest::delivery_of(&job, &found)?.unpack(interpreter)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str, run_id: &str) -> JobRecord {
+        JobRecord { name: name.into(), labels: [(labels::RUN_ID.to_owned(), run_id.to_owned())].into(), ..JobRecord::default() }
+    }
+
+    #[test]
+    fn references_are_names_run_ids_or_what_only_one_job_begins_with() {
+        let known = [job("etl-bbbb-2", "01b"), job("etl-bbbb", "01b"), job("etl-aaaa", "01a"), job("load-cccc", "02c")];
+        let chosen = |reference: &str| choose(reference, "flows", &known).map(|job| job.name.clone()).map_err(|error| error.message().to_owned());
+        let ok = |name: &str| Ok(name.to_owned());
+        assert_eq!(chosen("@latest"), ok("etl-bbbb-2"));
+        assert_eq!(chosen("etl-aaaa"), ok("etl-aaaa"));
+        assert_eq!(chosen("02c"), ok("load-cccc"));
+        assert_eq!(chosen("lo"), ok("load-cccc"));
+        assert_eq!(chosen("01b"), ok("etl-bbbb-2"), "the newest attempt");
+        assert_eq!(chosen("etl-b"), ok("etl-bbbb-2"), "one run");
+        assert_eq!(chosen("etl"), Err("`etl` could be any of 3 jobs".to_owned()));
+        assert_eq!(chosen("nope"), Err("there is no job `nope` in namespace `flows`".to_owned()));
+        let typo = choose("etl-aaab", "flows", &known).expect_err("there is none");
+        assert_eq!(typo.hints(), ["did you mean `etl-aaaa`?"]);
+        assert!(choose("@latest", "flows", &[]).is_err());
+    }
+}
