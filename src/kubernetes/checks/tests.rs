@@ -48,9 +48,9 @@ fn everything_that_plan_and_template_refer_to_is_looked_for_once() {
         found,
         [
             expected(references::Kind::Secret, "db", &["password", "user"]),
-            expected(references::Kind::Secret, "mirror", &[]),
-            expected(references::Kind::Secret, "registry", &[]),
             expected(references::Kind::Secret, "tls", &["crt"]),
+            expected(references::Kind::PullSecret, "mirror", &[]),
+            expected(references::Kind::PullSecret, "registry", &[]),
             expected(references::Kind::ConfigMap, "settings", &["a.yaml"]),
             expected(references::Kind::ServiceAccount, "flows", &[]),
             expected(references::Kind::Claim, "data", &[]),
