@@ -86,15 +86,13 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
             None => error.hinted("see what there is: sbrun list --all"),
         });
     };
-    if found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first)) {
+    let one_run = found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first));
+    if one_run || found.len() == 1 {
         return Ok(first);
     }
     let mut names: Vec<String> = found.iter().take(NAMED).map(|job| format!("`{}`", job.name)).collect();
     if found.len() > NAMED {
         names.push(format!("{} more", found.len() - NAMED));
-    }
-    if found.len() == 1 {
-        return Ok(first);
     }
     Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
 }
