@@ -21,3 +21,4 @@ pub mod quantity;
 pub mod reason;
 pub mod settings;
 pub mod story;
+pub mod suggestion;

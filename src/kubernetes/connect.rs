@@ -1,10 +1,23 @@
 //! From a kubeconfig to a client that neither hangs nor repeats blindly.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::{environment::Environment, error::Result};
+use self::{
+    door::{Door, Origin},
+    kubeconfig::Target,
+};
+use crate::{
+    environment::Environment,
+    error::{Error, Result},
+    kubernetes::{credential::Plugin, error::cause, retry::Trouble},
+};
+
+pub(crate) mod door;
+mod kubeconfig;
+mod proxy;
+mod transport;
 
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Default)]
@@ -30,19 +43,37 @@ pub struct Cluster {
     /// Name of the kubeconfig's context; none inside a pod.
     pub context: Option<String>,
     contexts: Arc<[(String, String)]>,
+    /// None around a client that was made elsewhere.
+    pub(crate) door: Option<Door>,
+    pub(crate) trouble: Arc<Trouble>,
 }
 
 impl Cluster {
     /// Connects to the cluster of the kubeconfig, else to the one that this pod runs in. Makes no request.
+    #[expect(clippy::unused_async, reason = "kube's client starts a task and so needs a runtime; callers rely on this")]
     pub async fn connect(options: &ConnectOptions, environment: &Environment, notices: Notices) -> Result<Self> {
-        let _ = (options, environment, notices);
-        Err(crate::error::Error::internal("not written yet"))
+        let Target { config, plugin, proxy, context, server, namespace, contexts } =
+            kubeconfig::choose(options, environment, Path::new(kubeconfig::SERVICE_ACCOUNT))?;
+        let plugin = plugin.map(|plugin| Plugin::new(plugin, &environment.variables));
+        let origin = Origin { server: server.clone(), context: context.clone() };
+        let door = Door::new(config, proxy, plugin, origin).map_err(unusable)?;
+        let client = kube::Client::new(door.clone(), &namespace);
+        Ok(Self { client, notices, namespace, server, context, contexts: contexts.into(), door: Some(door), trouble: Arc::default() })
     }
 
     /// Returns a cluster around a client made elsewhere, without notices.
     #[must_use]
     pub fn from_client(client: kube::Client, namespace: impl Into<String>) -> Self {
-        Self { client, notices: Arc::new(|_| ()), namespace: namespace.into(), server: String::new(), context: None, contexts: Arc::new([]) }
+        Self {
+            client,
+            notices: Arc::new(|_| ()),
+            namespace: namespace.into(),
+            server: String::new(),
+            context: None,
+            contexts: Arc::new([]),
+            door: None,
+            trouble: Arc::default(),
+        }
     }
 
     /// Returns every context of the kubeconfig with the address of its API server; empty inside a pod.
@@ -51,10 +82,13 @@ impl Cluster {
         &self.contexts
     }
 
-    /// Returns when the credentials end, when that is known and nothing renews them.
+    /// Returns when the credentials end, when that is known and nothing renews them: a token in the kubeconfig.
+    ///
+    /// Those of a plugin do not count: it is run again in time. EKS tokens live for 15 min, so that a warning about
+    /// them would come with every job and mean nothing.
     #[must_use]
     pub fn credential_expiry(&self) -> Option<Timestamp> {
-        None
+        self.door.as_ref().and_then(Door::expiry)
     }
 
     /// Returns a typed API of the namespace.
@@ -67,3 +101,16 @@ impl Cluster {
         kube::Api::namespaced(self.client.clone(), &self.namespace)
     }
 }
+
+/// Returns what it means that no connection can even be prepared.
+fn unusable(error: kube::Error) -> Error {
+    match error {
+        kube::Error::InferKubeconfig(error) => kubeconfig::explain_loading(error),
+        kube::Error::RustlsTls(error) => Error::not_allowed("the certificates of the kubeconfig cannot be used").caused_by(error),
+        kube::Error::Auth(error) => Error::not_allowed("the credentials of the kubeconfig cannot be used").caused_by(error),
+        error => Error::rejected(format!("the kubeconfig cannot be used: {}", cause::cause(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
