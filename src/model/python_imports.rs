@@ -136,8 +136,8 @@ impl Scan<'_> {
         for path in packaged {
             self.enqueue(&path);
         }
-        for path in missing {
-            self.report(importer, import, path, Problem::NotSent);
+        for (module, path) in missing {
+            self.report(importer, import, &module, path, Problem::NotSent);
         }
         found
     }
@@ -157,14 +157,14 @@ impl Scan<'_> {
             if let Some(path) = self.module_file(within, top) {
                 let problem = if self.sources.package.find(&path).is_some() { Problem::NotSearched(within.to_owned()) } else { Problem::NotSent };
                 self.enqueue(&path);
-                self.report(importer, import, path, problem);
+                self.report(importer, import, &import.module, path, problem);
                 return;
             }
         }
         for level in 1..=self.sources.levels_above {
             let folder = vec![".."; level].join("/");
             if let Some(path) = self.module_file(&folder, top) {
-                self.report(importer, import, path, Problem::OutsideRoot(folder));
+                self.report(importer, import, &import.module, path, Problem::OutsideRoot(folder));
                 return;
             }
         }
@@ -176,12 +176,12 @@ impl Scan<'_> {
         candidates.into_iter().find(|path| self.sources.package.find(path).is_some() || (self.sources.is_file)(path))
     }
 
-    fn report(&mut self, importer: &str, import: &Import, path: String, problem: Problem) {
+    fn report(&mut self, importer: &str, import: &Import, module: &str, path: String, problem: Problem) {
         if self.findings.iter().any(|finding| finding.path == path && (!finding.optional || import.optional)) {
             return;
         }
         self.findings.retain(|finding| finding.path != path);
-        let module = format!("{}{}", ".".repeat(import.level), import.module);
+        let module = format!("{}{module}", ".".repeat(import.level));
         let (importer, line, optional) = (importer.to_owned(), import.line, import.optional);
         self.findings.push(Finding { module, importer, line, path, problem, optional });
     }

@@ -224,13 +224,14 @@ mod tests {
         assert_eq!((mode(&path), mode(&files.folder)), (0o600, 0o700));
 
         let victim = folder.path().join("victim");
-        fs::write(&victim, "precious").unwrap();
-        fs::remove_file(&path).unwrap();
+        fs::rename(&path, &victim).unwrap();
+        let precious = fs::read(&victim).unwrap();
         symlink(&victim, &path).unwrap();
         assert_eq!(files.list(), []);
-        files.write(&run).unwrap();
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-        assert_eq!(files.list(), std::slice::from_ref(&run));
+        let changed = RunFile { namespace: "other".into(), ..run.clone() };
+        files.write(&changed).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), precious);
+        assert_eq!(files.list(), [changed]);
 
         let elsewhere = tempfile::tempdir().unwrap();
         fs::remove_dir_all(&files.folder).unwrap();

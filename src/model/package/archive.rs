@@ -20,7 +20,7 @@ const HEADER_ALLOWANCE: u64 = 32 << 20;
 /// Sorted, without times and owners, modes 0644 and 0755 only, nothing of this machine in the gzip header.
 pub fn archive(package: &Package) -> Result<Vec<u8>> {
     let unusable = |error: std::io::Error| Error::internal("cannot pack the flow's files").caused_by(error);
-    let gzip = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
+    let gzip = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::default());
     let mut builder = tar::Builder::new(gzip);
     for file in &package.files {
         let mut header = tar::Header::new_gnu();

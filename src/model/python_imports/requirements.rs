@@ -41,10 +41,8 @@ pub fn declared(package: &Package, flow: &str) -> Vec<Declared> {
     }
     let mut declared = Vec::new();
     for file in ["requirements.txt", "pyproject.toml"] {
-        let beside = join(parent(flow), file);
-        let places: BTreeSet<String> = [beside, file.to_owned()].into_iter().collect();
-        // The longest path is the one beside the flow.
-        let read = places.iter().rev().find_map(|path| text(path).map(|text| (path, text)));
+        let places = [join(parent(flow), file), file.to_owned()];
+        let read = places.iter().find_map(|path| text(path).map(|text| (path, text)));
         let Some((path, text)) = read else { continue };
         let names = if file == "requirements.txt" { requirements(&text) } else { project(&text) };
         declared.extend(found(path, names));

@@ -7,8 +7,8 @@ use crate::model::python_imports::{Sources, statements::Import};
 pub(super) struct Resolution {
     /// Files of the package, in the order in which Python would run them.
     pub(super) packaged: Vec<String>,
-    /// Files that exist but are not sent.
-    pub(super) missing: Vec<String>,
+    /// Modules whose files exist but are not sent: dotted name and file.
+    pub(super) missing: Vec<(String, String)>,
     /// Whether the import's first part lies in this folder at all.
     pub(super) found: bool,
 }
@@ -29,7 +29,7 @@ pub(super) fn resolve(sources: &Sources<'_>, folder: &str, import: &Import) -> R
     // `from . import x` names no module of its own: its folder is there.
     resolution.found = parts.is_empty();
     for part in parts {
-        match step(sources, &folder, part, &mut resolution) {
+        match step(sources, &folder, part, &import.module, &mut resolution) {
             Step::Folder(next) => folder = next,
             Step::File | Step::Missing => {
                 resolution.found = true;
@@ -41,15 +41,16 @@ pub(super) fn resolve(sources: &Sources<'_>, folder: &str, import: &Import) -> R
         resolution.found |= !resolution.packaged.is_empty();
     }
     for name in &import.names {
-        if matches!(step(sources, &folder, name, &mut resolution), Step::File | Step::Missing | Step::Folder(_)) {
+        let module = if import.module.is_empty() { name.clone() } else { format!("{}.{name}", import.module) };
+        if matches!(step(sources, &folder, name, &module, &mut resolution), Step::File | Step::Missing | Step::Folder(_)) {
             resolution.found |= !resolution.packaged.is_empty() || !resolution.missing.is_empty();
         }
     }
     resolution
 }
 
-/// Takes one part of a dotted name: a package comes before a module, a bare folder last.
-fn step(sources: &Sources<'_>, folder: &str, part: &str, resolution: &mut Resolution) -> Step {
+/// Takes one part of `module`'s dotted name: a package comes before a module, a bare folder last.
+fn step(sources: &Sources<'_>, folder: &str, part: &str, module: &str, resolution: &mut Resolution) -> Step {
     let stem = join(folder, part);
     let candidates = [(format!("{stem}/__init__.py"), Some(stem.clone())), (format!("{stem}.py"), None)];
     for (path, next) in &candidates {
@@ -60,7 +61,7 @@ fn step(sources: &Sources<'_>, folder: &str, part: &str, resolution: &mut Resolu
     }
     for (path, _) in candidates {
         if (sources.is_file)(&path) {
-            resolution.missing.push(path);
+            resolution.missing.push((module.to_owned(), path));
             return Step::Missing;
         }
     }

@@ -77,10 +77,10 @@ impl Reader<'_> {
     }
 
     fn finish_line(&mut self) {
-        let mut line = std::mem::take(&mut self.line);
-        line.text = line.text.trim().to_owned();
-        if !line.text.is_empty() {
-            self.lines.push(line);
+        let line = std::mem::take(&mut self.line);
+        let text = line.text.trim().to_owned();
+        if !text.is_empty() {
+            self.lines.push(Line { text, ..line });
         }
     }
 
@@ -124,7 +124,8 @@ impl Reader<'_> {
                 Some(character) => content.push(character),
             }
         }
-        self.line.text.push_str(&format!("\"{}\"", self.line.strings.len()));
+        let literal = format!("\"{}\"", self.line.strings.len());
+        self.line.text.push_str(&literal);
         self.line.strings.push(content);
     }
 }

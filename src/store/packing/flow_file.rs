@@ -79,7 +79,8 @@ pub(super) fn locate(typed: &Path, options: &PackingOptions) -> Result<FlowFile>
     if metadata.len() == 0 {
         return Err(Error::rejected(format!("`{name}` is empty")));
     }
-    let path = fs::canonicalize(typed).map_err(|error| missing(typed, error))?;
+    // Opened once to know that it can be: the error for the flow itself advises other things than that for a file beside it.
+    let path = fs::File::open(typed).and_then(|_| fs::canonicalize(typed)).map_err(|error| missing(typed, error))?;
     let folder = path.parent().unwrap_or(&path);
     let root = match &options.root {
         Some(root) => canonical_root(root)?,
@@ -119,7 +120,7 @@ fn check_encoding(name: &str, content: &[u8]) -> Result<()> {
     {
         return Ok(());
     }
-    let line = content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = content[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
     let byte = content.get(error.valid_up_to()).copied().unwrap_or_default();
     Err(Error::rejected(format!("`{name}` is not UTF-8: line {line} has the byte 0x{byte:02x}"))
         .hinted("save it as UTF-8, or declare its encoding in the first line, such as `# -*- coding: latin-1 -*-`"))
@@ -181,7 +182,7 @@ fn typed_root(typed: &Path, options: &PackingOptions, root: &Path) -> PathBuf {
 fn missing(typed: &Path, error: io::Error) -> Error {
     let name = typed.display();
     if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-        return Error::rejected(format!("cannot read the flow `{name}`")).caused_by(error);
+        return Error::rejected(format!("cannot read the flow `{name}`")).caused_by(error).hinted(format!("look at its permissions: `ls -l {name}`"));
     }
     let message = Error::rejected(format!("there is no file `{name}`"));
     match similar(typed) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     error::{Error, Result},
     model::{
-        package::{LeftOut, Package},
+        package::{LeftOut, Package, bootstrap::FLOW_FOLDER},
         python_imports::{Finding, Problem, Sources, missing_modules},
     },
     store::packing::{PackingOptions, flow_file::FlowFile},
@@ -27,11 +27,18 @@ pub(super) fn check(flow: &FlowFile, options: &PackingOptions, package: &Package
     Err(error(flow, package, &problems))
 }
 
-/// Returns the relative entries of a `PYTHONPATH`, as folders below the root.
+/// Returns the entries of a `PYTHONPATH` that lie in the root, as folders below it; in the pod the root is [`FLOW_FOLDER`].
 fn search_folders(python_path: Option<&str>) -> Vec<String> {
-    let tidy = |entry: &str| entry.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/");
-    let entries = python_path.unwrap_or_default().split(':').filter(|entry| !entry.is_empty() && !entry.starts_with('/'));
-    entries.map(tidy).filter(|entry| !entry.split('/').any(|part| part == "..")).collect()
+    let below_root = |entry: &str| {
+        let relative = match entry.strip_prefix(FLOW_FOLDER) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ if entry.is_empty() || entry.starts_with('/') => return None,
+            _ => entry,
+        };
+        let parts: Vec<&str> = relative.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        (!parts.contains(&"..")).then(|| parts.join("/"))
+    };
+    python_path.unwrap_or_default().split(':').filter_map(below_root).collect()
 }
 
 /// Returns whether the user said that the module is not to be sent, or an installed project provides it: the image has it then.
@@ -40,7 +47,7 @@ fn is_deliberate(flow: &FlowFile, options: &PackingOptions, package: &Package, f
         Problem::NotSent => left_out(package, &finding.path).is_some_and(|entry| entry.reason == "--exclude"),
         Problem::NotSearched(folder) | Problem::OutsideRoot(folder) => {
             let top = finding.module.split('.').next().unwrap_or_default();
-            options.exclude.iter().any(|pattern| pattern.trim_end_matches('/') == top) || is_installable(flow, folder)
+            options.exclude.iter().any(|pattern| pattern.trim_matches('/') == top) || is_installable(flow, folder)
         }
     }
 }

@@ -1,0 +1,5 @@
+"""How to be heard."""
+
+
+def shout(text):
+    return text.upper() + "!"
