@@ -18,7 +18,10 @@ use crate::{
         connect::Cluster,
         retry::{CallError, Patience, Repeat},
     },
-    model::launch_plan::{LaunchPlan, SecretSource},
+    model::{
+        launch_plan::{LaunchPlan, SecretSource},
+        suggestion,
+    },
 };
 
 /// The kinds of objects that a pod refers to.
@@ -157,8 +160,8 @@ where
 }
 
 fn missing_keys(what: &str, there: &BTreeSet<String>, needed: &BTreeSet<String>) -> Findings {
-    let known: Vec<String> = there.iter().map(|key| format!("`{key}`")).collect();
-    let hint = if known.is_empty() { format!("{what} is empty") } else { format!("{what} has {}", known.join(", ")) };
+    let known = suggestion::listed(there.iter().map(String::as_str));
+    let hint = if known.is_empty() { format!("{what} is empty") } else { format!("{what} has {known}") };
     let mut found = Findings::default();
     for key in needed.difference(there) {
         found.add(Findings::problem(ErrorKind::Rejected, format!("{what} has no key `{key}`"), hint.clone()));
@@ -175,6 +178,6 @@ mod tests {
         let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         assert_eq!(missing_keys("Secret `db`", &keys(&["user", "host"]), &keys(&["user"])), Findings::default());
         let found = missing_keys("Secret `db`", &keys(&["user", "host"]), &keys(&["user", "password"]));
-        assert_eq!(found, Findings::problem(ErrorKind::Rejected, "Secret `db` has no key `password`", "Secret `db` has `host`, `user`"));
+        assert_eq!(found, Findings::problem(ErrorKind::Rejected, "Secret `db` has no key `password`", "Secret `db` has `host` and `user`"));
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         identity::JobName,
         launch_plan::Interpreter,
         package::Package,
+        suggestion,
     },
 };
 
@@ -79,10 +80,8 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
     }
     let Some(first) = found.first() else {
         let error = Error::failed(format!("there is no job `{reference}` in namespace `{namespace}`"));
-        let similar = known.iter().map(|job| (strsim::jaro_winkler(&job.name, reference), job)).filter(|(score, _)| *score > 0.85);
-        let best = similar.max_by(|left, right| left.0.total_cmp(&right.0));
-        return Err(match best {
-            Some((_, job)) => error.hinted(format!("did you mean `{}`?", job.name)),
+        return Err(match suggestion::closest(reference, known.iter().map(|job| job.name.as_str())) {
+            Some(name) => error.hinted(format!("did you mean `{name}`?")),
             None => error.hinted("see what there is: sbrun list --all"),
         });
     };
