@@ -1,6 +1,6 @@
 //! What tests share.
 
-pub mod cluster;
+pub(crate) mod cluster;
 #[macro_use]
-pub mod place;
-pub mod sandbox;
+pub(crate) mod place;
+pub(crate) mod sandbox;

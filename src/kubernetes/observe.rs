@@ -83,3 +83,6 @@ pub async fn observe(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

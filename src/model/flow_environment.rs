@@ -47,3 +47,38 @@ pub fn flow_environment(plan: &LaunchPlan) -> BTreeMap<String, String> {
     variables.extend(given(plan));
     variables
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mk_plan(millicores: u64, environment: &[(&str, &str)]) -> LaunchPlan {
+        serde_json::from_value(json!({
+            "name": "etl-1", "run_id": "01jd", "namespace": "flows", "size": "small", "image": "",
+            "footprint": {"cpu": millicores, "memory": 1},
+            "placement": {}, "run_as_user": "image", "on_interrupt": "detach", "user": {"name": "", "label": ""},
+            "flow": {"identity": "etl", "file": "etl.py", "interpreter": "python"},
+            "environment": environment.iter().copied().collect::<BTreeMap<_, _>>(),
+            "limits": {"timeout": 1, "pending_timeout": 1, "queue_timeout": 1, "grace": 1, "finished_ttl": 1, "lease": 1},
+        }))
+        .expect("a plan as a Job records it")
+    }
+
+    #[test]
+    fn libraries_start_as_many_threads_as_there_are_whole_cpus() {
+        for (millicores, threads) in [(250, "1"), (1999, "1"), (4000, "4"), (15_890, "15")] {
+            let variables = flow_environment(&mk_plan(millicores, &[]));
+            assert!(THREADS.iter().all(|name| variables[*name] == threads), "{millicores}: {variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_user_wins_and_only_where_asked() {
+        let variables = flow_environment(&mk_plan(4000, &[("OMP_NUM_THREADS", "2"), ("SBRUN_SIZE", "mine"), ("A", "b")]));
+        let of = |name: &str| variables.get(name).map(String::as_str);
+        assert_eq!((of("OMP_NUM_THREADS"), of("MKL_NUM_THREADS"), of("SBRUN_SIZE"), of("A")), (Some("2"), Some("4"), Some("mine"), Some("b")));
+        assert_eq!((of("SBRUN_RUN_ID"), of("SBRUN_JOB_NAME"), of("PYTHONUNBUFFERED")), (Some("01jd"), Some("etl-1"), Some("1")));
+    }
+}

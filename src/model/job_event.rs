@@ -44,7 +44,7 @@ pub struct Gap {
 pub enum LogEvent {
     /// Bytes of output: complete lines with their line feed, or a piece of a very long line.
     Bytes {
-        /// When the platform received the line; none for a continuation and with `--local`.
+        /// When the platform received the newest line in it; none for a continuation and with `--local`.
         at: Option<Timestamp>,
         /// The bytes, unchanged.
         bytes: Vec<u8>,

@@ -19,20 +19,20 @@ use tempfile::TempDir;
 use super::sandbox::Sandbox;
 
 /// A running cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     program: PathBuf,
     /// What the cluster said when it was ready.
-    pub ready: Value,
+    pub(crate) ready: Value,
     // Ends the cluster when this process ends: its standard input closes.
     _child: Child,
     _folder: TempDir,
 }
 
 /// A namespace of a cluster, with a sandbox whose kubeconfig and map lead there.
-pub struct Namespace {
-    pub cluster: &'static Cluster,
-    pub name: String,
-    pub sandbox: Sandbox,
+pub(crate) struct Namespace {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) name: String,
+    pub(crate) sandbox: Sandbox,
 }
 
 static KWOK: OnceLock<Cluster> = OnceLock::new();
@@ -40,12 +40,12 @@ static REAL: OnceLock<Cluster> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Returns the cluster whose nodes are simulated.
-pub fn kwok() -> &'static Cluster {
+pub(crate) fn kwok() -> &'static Cluster {
     KWOK.get_or_init(|| Cluster::start(&["kwok", "--audit", "--toleration-seconds", "8"]))
 }
 
 /// Returns the cluster with real kubelets and containers.
-pub fn real() -> &'static Cluster {
+pub(crate) fn real() -> &'static Cluster {
     let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
     REAL.get_or_init(|| {
         Cluster::start(&["real", "--images", &images, "--toleration-seconds", "8", "--node", "n1 labels=sbrun.dev/size=small", "--slow", "slow=8", "--refuse", "refused"])
@@ -67,12 +67,12 @@ impl Cluster {
     }
 
     /// Returns the kubeconfig of the administrator.
-    pub fn kubeconfig(&self) -> &str {
+    pub(crate) fn kubeconfig(&self) -> &str {
         self.ready["kubeconfig"].as_str().unwrap()
     }
 
     /// Runs kubectl; `input` goes to its standard input.
-    pub fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> std::process::Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> std::process::Output {
         use std::io::Write;
         let mut command = Command::new(&self.program);
         command.arg("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
@@ -86,7 +86,7 @@ impl Cluster {
 
     /// Runs kubectl, which must succeed, and returns what it printed.
     #[track_caller]
-    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl_ok(&self, arguments: &[&str]) -> String {
         let output = self.kubectl(arguments, None);
         assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -94,18 +94,18 @@ impl Cluster {
 
     /// Creates or changes objects.
     #[track_caller]
-    pub fn apply(&self, objects: &Value) {
+    pub(crate) fn apply(&self, objects: &Value) {
         let output = self.kubectl(&["apply", "-f", "-"], Some(&objects.to_string()));
         assert!(output.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Creates a simulated node of a size.
-    pub fn node(&self, name: &str, size: &str, cpu: &str, memory: &str) {
+    pub(crate) fn node(&self, name: &str, size: &str, cpu: &str, memory: &str) {
         self.node_with(name, &json!({"sbrun.dev/size": size}), &json!([]), cpu, memory);
     }
 
     /// Creates a simulated node with these labels and taints.
-    pub fn node_with(&self, name: &str, labels: &Value, taints: &Value, cpu: &str, memory: &str) {
+    pub(crate) fn node_with(&self, name: &str, labels: &Value, taints: &Value, cpu: &str, memory: &str) {
         let mut labels = labels.clone();
         labels["kubernetes.io/hostname"] = json!(name);
         let capacity = json!({"cpu": cpu, "memory": memory, "pods": "110", "ephemeral-storage": "100Gi"});
@@ -118,12 +118,12 @@ impl Cluster {
     }
 
     /// Returns a fresh namespace.
-    pub fn namespace(&'static self) -> Namespace {
+    pub(crate) fn namespace(&'static self) -> Namespace {
         self.namespace_with(&json!({}))
     }
 
     /// Returns a fresh namespace with these labels.
-    pub fn namespace_with(&'static self, labels: &Value) -> Namespace {
+    pub(crate) fn namespace_with(&'static self, labels: &Value) -> Namespace {
         let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         self.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}));
         eventually("the namespace's service account", || self.kubectl(&["get", "serviceaccount", "default", "-n", &name], None).status.success());
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// Returns the requests of the audit log that `wanted` picks.
-    pub fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub(crate) fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(self.ready["audit_log"].as_str().unwrap()).unwrap();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(wanted).collect()
     }
@@ -142,26 +142,26 @@ impl Cluster {
 impl Namespace {
     /// Runs kubectl in this namespace, which must succeed.
     #[track_caller]
-    pub fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         self.cluster.kubectl_ok(&[&["-n", &self.name], arguments].concat())
     }
 
     /// Returns objects of a kind.
     #[track_caller]
-    pub fn objects(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn objects(&self, kind: &str) -> Vec<Value> {
         let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-o", "json"])).unwrap();
         list["items"].as_array().unwrap().clone()
     }
 
     /// Creates or changes an object in this namespace.
     #[track_caller]
-    pub fn apply(&self, mut object: Value) {
+    pub(crate) fn apply(&self, mut object: Value) {
         object["metadata"]["namespace"] = json!(self.name);
         self.cluster.apply(&object);
     }
 
     /// Writes an instance map with one size for each name; `extra` lines go below `defaults`.
-    pub fn map(&self, sizes: &[&str], defaults: &str) -> PathBuf {
+    pub(crate) fn map(&self, sizes: &[&str], defaults: &str) -> PathBuf {
         let mut text = format!("version: 1\ndefaults:\n  image: {}\n{defaults}sizes:\n", self.image());
         for size in sizes {
             text += &format!("  {size}:\n    footprint: {{cpu: 100m, memory: 128Mi}}\n    node_selector: {{sbrun.dev/size: {size}}}\n    tolerations: []\n");
@@ -170,12 +170,12 @@ impl Namespace {
     }
 
     /// Returns the image that flows run in.
-    pub fn image(&self) -> &'static str {
+    pub(crate) fn image(&self) -> &'static str {
         "python:3"
     }
 
     /// Writes a Job template whose pod carries these annotations, which steer simulated pods.
-    pub fn template(&self, annotations: &Value) -> PathBuf {
+    pub(crate) fn template(&self, annotations: &Value) -> PathBuf {
         let template = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"metadata": {"annotations": annotations}}}});
         self.sandbox.write("template.json", template.to_string())
     }
@@ -193,7 +193,7 @@ impl Drop for Namespace {
 
 /// Waits until `holds`, for a minute at most.
 #[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
@@ -202,6 +202,6 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Returns the flows of `examples/`.
-pub fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }

@@ -8,26 +8,26 @@ use super::{
 };
 
 /// A place where flows run.
-pub enum Place {
+pub(crate) enum Place {
     Local(Sandbox),
     Real(Namespace),
 }
 
 impl Place {
     /// Returns this machine.
-    pub fn local() -> Self {
+    pub(crate) fn local() -> Self {
         Self::Local(Sandbox::new())
     }
 
     /// Returns a namespace of the cluster with real containers.
-    pub fn real() -> Self {
+    pub(crate) fn real() -> Self {
         let namespace = real().namespace();
         namespace.map(&["small"], "");
         Self::Real(namespace)
     }
 
     /// Returns the sandbox.
-    pub fn sandbox(&self) -> &Sandbox {
+    pub(crate) fn sandbox(&self) -> &Sandbox {
         match self {
             Self::Local(sandbox) => sandbox,
             Self::Real(namespace) => &namespace.sandbox,
@@ -35,12 +35,12 @@ impl Place {
     }
 
     /// Writes a file beside the flow.
-    pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
         self.sandbox().write(relative, content)
     }
 
     /// Starts `sbrun submit ARGUMENTS`.
-    pub fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let place: &[&str] = match self {
             Self::Local(_) => &["submit", "--local"],
             Self::Real(_) => &["submit", "--size", "small"],
@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// Runs `sbrun submit ARGUMENTS` to its end.
-    pub fn submit(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn submit(&self, arguments: &[&str]) -> Output {
         self.start(arguments).finish()
     }
 }

@@ -12,20 +12,20 @@ use std::{
 use tempfile::TempDir;
 
 /// The sbrun that was built for these tests.
-pub const SBRUN: &str = env!("CARGO_BIN_EXE_sbrun");
+pub(crate) const SBRUN: &str = env!("CARGO_BIN_EXE_sbrun");
 
 /// No command of a test may take longer: a hang is a failure, not a wait.
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// A folder with a home in it, and the environment of the commands that run there.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     folder: TempDir,
     variables: BTreeMap<String, String>,
 }
 
 impl Sandbox {
     /// Returns an empty sandbox.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::with_prefix("sbrun-test-").unwrap();
         std::fs::create_dir(folder.path().join("home")).unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
@@ -36,29 +36,24 @@ impl Sandbox {
     }
 
     /// Sets a variable of every command.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
     /// Takes a variable away.
-    pub fn unset(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn unset(&mut self, name: &str) -> &mut Self {
         self.variables.remove(name);
         self
     }
 
     /// Returns a path in the working directory.
-    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join("work").join(relative)
     }
 
-    /// Returns the home folder.
-    pub fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
-    }
-
     /// Writes a file into the working directory.
-    pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(relative);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
@@ -66,27 +61,27 @@ impl Sandbox {
     }
 
     /// Returns the command `sbrun ARGUMENTS`, ready to run in the working directory without standard input.
-    pub fn prepare<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Command {
+    pub(crate) fn prepare<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Command {
         let mut command = Command::new(SBRUN);
         command.args(arguments.into_iter().map(|argument| argument.as_ref().to_owned())).env_clear().envs(&self.variables).current_dir(self.path("")).stdin(Stdio::null());
         command
     }
 
     /// Runs `sbrun ARGUMENTS` to its end.
-    pub fn command<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Output {
+    pub(crate) fn command<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Output {
         self.start(arguments).finish()
     }
 
     /// Starts `sbrun ARGUMENTS`.
-    pub fn start<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Running {
+    pub(crate) fn start<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Running {
         let mut command = self.prepare(arguments);
         Running::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 }
 
 /// A started sbrun.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     stdout: Option<std::thread::JoinHandle<Vec<u8>>>,
     stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
     seen: std::sync::Arc<std::sync::Mutex<(Vec<u8>, Vec<u8>)>>,
@@ -101,7 +96,7 @@ impl Running {
     }
 
     /// Waits until standard output or standard error contains `text`.
-    pub fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         let start = Instant::now();
         loop {
             {
@@ -124,14 +119,14 @@ impl Running {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) -> &Self {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> &Self {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(id, signal).unwrap();
         self
     }
 
     /// Waits for the end.
-    pub fn finish(mut self) -> Output {
+    pub(crate) fn finish(mut self) -> Output {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -168,44 +163,44 @@ fn read_all(
 
 /// What a finished sbrun left.
 #[must_use = "either snapshot the output or assert the exit code"]
-pub struct Output {
+pub(crate) struct Output {
     /// Exit code; minus the signal when one ended it.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// How long the end was waited for.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Output {
     /// Returns standard output as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
     /// Returns standard output as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
     }
 
     /// Asserts the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "exit code\n{self}");
         self
     }
 
     /// Asserts success.
     #[track_caller]
-    pub fn success(self) {
+    pub(crate) fn success(self) {
         drop(self.exits(0));
     }
 
     /// Asserts that standard error says all of these.
     #[track_caller]
-    pub fn says(self, texts: &[&str]) -> Self {
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(self.stderr.contains(text), "`{text}` is not said\n{self}");
         }
@@ -220,4 +215,16 @@ impl fmt::Display for Output {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}--- stderr ---\n{}[exit code: {}]", self.text(), self.stderr, self.code)
     }
+}
+
+/// Returns letters that do not compress well.
+pub(crate) fn noise(length: usize) -> String {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'a' + u8::try_from(state % 26).unwrap())
+    };
+    (0..length).map(|_| next()).collect()
 }

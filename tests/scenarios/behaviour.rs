@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::{behaviour, common::place::Place};
+use crate::{behaviour, common::{place::Place, sandbox::noise}};
 
 behaviour! {
     fn a_flow_of_several_files(place: &Place) {
@@ -191,8 +191,7 @@ fn data_encoding_base64(text: &str) -> String {
 
 behaviour! {
     fn three_megabytes_of_sources(place: &Place) {
-        let noise: String = (0..3_000_000u64).map(|n| char::from(b'a' + u8::try_from((n.wrapping_mul(6_364_136_223_846_793_005) >> 33) % 26).unwrap())).collect();
-        place.write("big.py", format!("TEXT = '{noise}'\n"));
+        place.write("big.py", format!("TEXT = '{}'\n", noise(3_000_000)));
         place.write("flow.py", "import big\nprint(len(big.TEXT))\n");
         let output = place.submit(&["flow.py"]).exits(0);
         assert_eq!(output.text(), "3000000\n");

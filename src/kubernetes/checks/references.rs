@@ -1,27 +1,61 @@
 //! Whether what a pod refers to exists: Secrets and ConfigMaps with their keys, ServiceAccount, pull secrets, claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount};
-use kube::{Api, Resource};
+use kube::Api;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Findings, seen};
 use crate::{
     error::{ErrorKind, Result},
-    kubernetes::{connect::Cluster, retry::Patience},
-    model::launch_plan::{LaunchPlan, SecretSource},
+    kubernetes::{
+        connect::Cluster,
+        retry::{CallError, Patience, Repeat},
+    },
+    model::{
+        launch_plan::{LaunchPlan, SecretSource},
+        suggestion,
+    },
 };
 
 /// The kinds of objects that a pod refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Secret,
+    PullSecret,
     ConfigMap,
     ServiceAccount,
     Claim,
+}
+
+impl Kind {
+    /// Returns the kind's name in Kubernetes.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Secret | Self::PullSecret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Claim => "PersistentVolumeClaim",
+        }
+    }
+
+    /// Returns how to make one called `name`.
+    fn creation(self, name: &str) -> String {
+        let what = match self {
+            Self::Secret => "secret generic",
+            Self::PullSecret => "secret docker-registry",
+            Self::ConfigMap => "configmap",
+            Self::ServiceAccount => "serviceaccount",
+            Self::Claim => return "kubectl create -f CLAIM.yaml".to_owned(),
+        };
+        format!("kubectl create {what} {name}")
+    }
 }
 
 /// Objects by kind and name, each with the keys that it must have.
@@ -36,7 +70,7 @@ pub(super) fn references(plan: &LaunchPlan) -> References {
         }
     }
     for name in &plan.image_pull_secrets {
-        found.entry((Kind::Secret, name.clone())).or_default();
+        found.entry((Kind::PullSecret, name.clone())).or_default();
     }
     let template = plan.template.as_ref().map(|template| &template["spec"]["template"]["spec"]);
     let account = plan.service_account.as_deref().or_else(|| template.and_then(|spec| spec["serviceAccountName"].as_str()));
@@ -45,7 +79,7 @@ pub(super) fn references(plan: &LaunchPlan) -> References {
     }
     if let Some(spec) = template {
         for name in spec["imagePullSecrets"].as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str()) {
-            found.entry((Kind::Secret, name.to_owned())).or_default();
+            found.entry((Kind::PullSecret, name.to_owned())).or_default();
         }
         collect(spec, &mut found);
     }
@@ -88,62 +122,62 @@ pub(super) async fn check(cluster: &Cluster, plan: &LaunchPlan) -> Result<Findin
     Ok(found)
 }
 
-async fn look(cluster: &Cluster, kind: Kind, name: &str, keys: &BTreeSet<String>) -> Result<Findings> {
-    match kind {
-        Kind::Secret => {
-            let what = format!("Secret `{name}`");
-            if keys.is_empty() {
-                return exists::<Secret>(cluster, name, &what, "kubectl create secret …").await;
-            }
-            let answer = cluster.read(&cluster.api::<Secret>(), name, Patience::START, &format!("reading {what}")).await;
-            let keys_of = |secret: &Secret| secret.data.iter().flatten().map(|(key, _)| key.clone()).collect();
-            Ok(seen(answer, &what)?.map_or_else(|unknown| unknown, |secret| missing_keys(cluster, &what, secret.as_ref().map(keys_of), keys)))
+async fn look(cluster: &Cluster, kind: Kind, name: &str, needed: &BTreeSet<String>) -> Result<Findings> {
+    let what = format!("{} `{name}`", kind.name());
+    let doing = format!("reading {what}");
+    let there = match kind {
+        Kind::Secret if !needed.is_empty() => {
+            let secret = cluster.read(&cluster.api::<Secret>(), name, Patience::START, &doing).await;
+            secret.map(|secret| secret.map(|secret| secret.data.unwrap_or_default().into_keys().collect()))
         }
         Kind::ConfigMap => {
-            let what = format!("ConfigMap `{name}`");
-            let answer = cluster.read(&cluster.api::<ConfigMap>(), name, Patience::START, &format!("reading {what}")).await;
-            let keys_of = |map: &ConfigMap| {
-                let binary = map.binary_data.iter().flatten().map(|(key, _)| key.clone());
-                map.data.iter().flatten().map(|(key, _)| key.clone()).chain(binary).collect()
-            };
-            Ok(seen(answer, &what)?.map_or_else(|unknown| unknown, |map| missing_keys(cluster, &what, map.as_ref().map(keys_of), keys)))
+            let map = cluster.read(&cluster.api::<ConfigMap>(), name, Patience::START, &doing).await;
+            let keys = |map: ConfigMap| map.data.unwrap_or_default().into_keys().chain(map.binary_data.unwrap_or_default().into_keys()).collect();
+            map.map(|map| map.map(keys))
         }
-        Kind::ServiceAccount => exists::<ServiceAccount>(cluster, name, &format!("ServiceAccount `{name}`"), "kubectl create serviceaccount …").await,
-        Kind::Claim => exists::<PersistentVolumeClaim>(cluster, name, &format!("PersistentVolumeClaim `{name}`"), "name an existing claim").await,
-    }
-}
-
-/// Looks whether an object exists, without reading its content.
-async fn exists<K>(cluster: &Cluster, name: &str, what: &str, hint: &str) -> Result<Findings>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let api: Api<K> = cluster.api();
-    let doing = format!("reading {what}");
-    let answer = cluster.call(crate::kubernetes::retry::Repeat::Read, Patience::START, &doing, || api.get_metadata_opt(name)).await;
-    Ok(match seen(answer, what)? {
-        Ok(Some(_)) => Findings::default(),
-        Ok(None) => absent(cluster, what, hint),
+        Kind::Secret | Kind::PullSecret => existence(cluster, &cluster.api::<Secret>(), name, &doing).await,
+        Kind::ServiceAccount => existence(cluster, &cluster.api::<ServiceAccount>(), name, &doing).await,
+        Kind::Claim => existence(cluster, &cluster.api::<PersistentVolumeClaim>(), name, &doing).await,
+    };
+    Ok(match seen(there, &what)? {
+        Ok(Some(there)) => missing_keys(&what, &there, needed),
+        Ok(None) => {
+            let namespace = &cluster.namespace;
+            let hint = format!("correct the name, or create it: {} -n {namespace}", kind.creation(name));
+            Findings::problem(ErrorKind::Rejected, format!("{what} does not exist in namespace `{namespace}`"), hint)
+        }
         Err(unknown) => unknown,
     })
 }
 
-fn absent(cluster: &Cluster, what: &str, hint: &str) -> Findings {
-    let namespace = &cluster.namespace;
-    Findings::problem(
-        ErrorKind::Rejected,
-        format!("{what} does not exist in namespace `{namespace}`"),
-        format!("create it ({hint} -n {namespace}) or correct its name"),
-    )
+/// Looks whether an object exists, without reading its content. It counts as one without keys.
+async fn existence<K>(cluster: &Cluster, api: &Api<K>, name: &str, doing: &str) -> Result<Option<BTreeSet<String>>, CallError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let found = cluster.call(Repeat::Read, Patience::START, doing, || api.get_metadata_opt(name)).await;
+    found.map(|found| found.map(|_| BTreeSet::new()))
 }
 
-fn missing_keys(cluster: &Cluster, what: &str, there: Option<BTreeSet<String>>, needed: &BTreeSet<String>) -> Findings {
-    let Some(there) = there else { return absent(cluster, what, "kubectl create …") };
+fn missing_keys(what: &str, there: &BTreeSet<String>, needed: &BTreeSet<String>) -> Findings {
+    let known = suggestion::listed(there.iter().map(String::as_str));
+    let hint = if known.is_empty() { format!("{what} is empty") } else { format!("{what} has {known}") };
     let mut found = Findings::default();
-    for key in needed.difference(&there) {
-        let known: Vec<String> = there.iter().map(|key| format!("`{key}`")).collect();
-        let hint = if known.is_empty() { format!("{what} is empty") } else { format!("{what} has {}", known.join(", ")) };
-        found.add(Findings::problem(ErrorKind::Rejected, format!("{what} has no key `{key}`"), hint));
+    for key in needed.difference(there) {
+        found.add(Findings::problem(ErrorKind::Rejected, format!("{what} has no key `{key}`"), hint.clone()));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_key_names_those_that_are_there() {
+        let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(missing_keys("Secret `db`", &keys(&["user", "host"]), &keys(&["user"])), Findings::default());
+        let found = missing_keys("Secret `db`", &keys(&["user", "host"]), &keys(&["user", "password"]));
+        assert_eq!(found, Findings::problem(ErrorKind::Rejected, "Secret `db` has no key `password`", "Secret `db` has `host` and `user`"));
+    }
 }

@@ -131,7 +131,7 @@ async fn next_step(cluster: &Cluster, plan: &LaunchPlan, job: Job) -> Result<Ste
     if annotation(&job, labels::CONTENT) != Some(manifest::content_sha256(plan).as_str()) {
         return Err(other_content(key, plan, &record));
     }
-    if record.finished.is_some() && matches!(outcome(cluster, &record).await?, Some(Outcome::Lost | Outcome::NoNode)) {
+    if record.finished.is_some() && matches!(Box::pin(outcome(cluster, &record)).await?, Some(Outcome::Lost | Outcome::NoNode)) {
         return Ok(Step::Create(Box::new(LaunchPlan { name, run_id, ..plan.clone() })));
     }
     let existing = JobName::parse(&record.name).unwrap_or_else(|_| plan.name.clone());
@@ -144,7 +144,7 @@ async fn outcome(cluster: &Cluster, record: &JobRecord) -> Result<Option<Outcome
         return Ok(Some(verdict.outcome));
     }
     let mut evidence = Evidence::default();
-    observe::observe(cluster, &mut evidence, Detail::Full, &record.name, Some(&record.uid), Patience::START).await?;
+    Box::pin(observe::observe(cluster, &mut evidence, Detail::Full, &record.name, Some(&record.uid), Patience::START)).await?;
     Ok(diagnose(&evidence, environment::now()).verdict.map(|verdict| verdict.outcome))
 }
 
@@ -237,4 +237,22 @@ fn other_content(key: &str, plan: &LaunchPlan, record: &JobRecord) -> Error {
     Error::rejected(format!("key `{key}` belongs to Job `{}`, which was submitted with other {what}", record.name))
         .hinted("a key names one submission: use another --key for other content")
         .hinted(format!("or remove the earlier one first: sbrun clean {}", record.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_under_a_key_are_counted_by_their_names() {
+        let number = |name: String| {
+            let mut job = Job::default();
+            job.metadata.name = Some(name);
+            attempt_number("k", &job)
+        };
+        for attempt in [1, 2, 11] {
+            assert_eq!(number(JobName::for_key("k", attempt).to_string()), attempt);
+        }
+        assert_eq!(number("other".into()), 1);
+    }
 }

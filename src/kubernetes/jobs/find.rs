@@ -20,6 +20,7 @@ use crate::{
         identity::JobName,
         launch_plan::{Interpreter, LaunchPlan},
         package::Package,
+        suggestion,
     },
 };
 
@@ -79,22 +80,18 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
     }
     let Some(first) = found.first() else {
         let error = Error::failed(format!("there is no job `{reference}` in namespace `{namespace}`"));
-        let similar = known.iter().map(|job| (strsim::jaro_winkler(&job.name, reference), job)).filter(|(score, _)| *score > 0.85);
-        let best = similar.max_by(|left, right| left.0.total_cmp(&right.0));
-        return Err(match best {
-            Some((_, job)) => error.hinted(format!("did you mean `{}`?", job.name)),
+        return Err(match suggestion::closest(reference, known.iter().map(|job| job.name.as_str())) {
+            Some(name) => error.hinted(format!("did you mean `{name}`?")),
             None => error.hinted("see what there is: sbrun list --all"),
         });
     };
-    if found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first)) {
+    let one_run = found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first));
+    if one_run || found.len() == 1 {
         return Ok(first);
     }
     let mut names: Vec<String> = found.iter().take(NAMED).map(|job| format!("`{}`", job.name)).collect();
     if found.len() > NAMED {
         names.push(format!("{} more", found.len() - NAMED));
-    }
-    if found.len() == 1 {
-        return Ok(first);
     }
     Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
 }
@@ -185,4 +182,31 @@ pub async fn find_own(cluster: &Cluster, plan: &LaunchPlan) -> Result<Option<Job
     let jobs = cluster.read_all(&cluster.api::<Job>(), ListParams::default().labels(&selector), Patience::CANCEL, &doing).await;
     let jobs = jobs.map_err(|error| explain(error, &doing))?;
     Ok(jobs.iter().max_by_key(|job| job.metadata.creation_timestamp.as_ref().map(|time| time.0)).map(job_record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str, run_id: &str) -> JobRecord {
+        JobRecord { name: name.into(), labels: [(labels::RUN_ID.to_owned(), run_id.to_owned())].into(), ..JobRecord::default() }
+    }
+
+    #[test]
+    fn references_are_names_run_ids_or_what_only_one_job_begins_with() {
+        let known = [job("etl-bbbb-2", "01b"), job("etl-bbbb", "01b"), job("etl-aaaa", "01a"), job("load-cccc", "02c")];
+        let chosen = |reference: &str| choose(reference, "flows", &known).map(|job| job.name.clone()).map_err(|error| error.message().to_owned());
+        let ok = |name: &str| Ok(name.to_owned());
+        assert_eq!(chosen("@latest"), ok("etl-bbbb-2"));
+        assert_eq!(chosen("etl-aaaa"), ok("etl-aaaa"));
+        assert_eq!(chosen("02c"), ok("load-cccc"));
+        assert_eq!(chosen("lo"), ok("load-cccc"));
+        assert_eq!(chosen("01b"), ok("etl-bbbb-2"), "the newest attempt");
+        assert_eq!(chosen("etl-b"), ok("etl-bbbb-2"), "one run");
+        assert_eq!(chosen("etl"), Err("`etl` could be any of 3 jobs".to_owned()));
+        assert_eq!(chosen("nope"), Err("there is no job `nope` in namespace `flows`".to_owned()));
+        let typo = choose("etl-aaab", "flows", &known).expect_err("there is none");
+        assert_eq!(typo.hints(), ["did you mean `etl-aaaa`?"]);
+        assert!(choose("@latest", "flows", &[]).is_err());
+    }
 }

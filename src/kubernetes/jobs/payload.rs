@@ -61,17 +61,11 @@ pub(super) async fn complete(cluster: &Cluster, plan: &LaunchPlan, rendered: &Re
         let again = plan.key.as_ref().map_or_else(|| "sbrun clean removes it".to_owned(), |key| format!("submit again with --key {key}"));
         return Err(failure.hinted(format!("Job `{}` is incomplete and runs nothing: {again}", record.name)));
     }
-    if on_failure == OnFailure::Remove && super::delete(cluster, &record.clone_without_version()).await.is_err() {
+    let whatever_version = JobRecord { resource_version: String::new(), ..record.clone() };
+    if on_failure == OnFailure::Remove && super::delete(cluster, &whatever_version).await.is_err() {
         return Err(failure.hinted(format!("Job `{}` is left behind, suspended: remove it with sbrun clean", record.name)));
     }
     Err(failure)
-}
-
-impl JobRecord {
-    /// Returns the record as a precondition of its identity alone.
-    fn clone_without_version(&self) -> Self {
-        Self { resource_version: String::new(), ..self.clone() }
-    }
 }
 
 async fn supply(cluster: &Cluster, plan: &LaunchPlan, rendered: &Rendered, record: &JobRecord) -> Result<JobRecord> {

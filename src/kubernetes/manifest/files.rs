@@ -78,7 +78,7 @@ fn projected(job: &Job) -> Option<&ProjectedVolumeSource> {
     pod.volumes.as_ref()?.iter().find(|volume| volume.name == VOLUME)?.projected.as_ref()
 }
 
-/// Returns the files as a Job and its ConfigMaps carry them. `config_maps` are those of [`config_map_names`].
+/// Returns the files as a Job and its ConfigMaps carry them. `config_maps` are those that it names.
 pub fn delivery_of(job: &Job, config_maps: &[ConfigMap]) -> Result<Delivery> {
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let missing = |what: &str| Error::failed(format!("Job `{name}` has no recorded files: {what}")).hinted("submit the flow again from its folder");

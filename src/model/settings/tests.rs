@@ -142,7 +142,7 @@ fn what_cannot_be_read_names_its_origin() {
         [
             "variable SBRUN_ENV: the quote ' is not closed",
             "flag --cpu: `many` is not an amount; write it like `2`, `0.5` or `1500m`",
-            "variable SBRUN_LEASE: `5s` is less than 1m: a short loss of the connection would end the job",
+            "variable SBRUN_LEASE: `5s` is less than 10s: a short loss of the connection would end the job",
         ]
     );
 }

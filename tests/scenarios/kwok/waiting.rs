@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::common::cluster::{Namespace, eventually, kwok};
+use crate::common::{
+    cluster::{Namespace, eventually, kwok},
+    sandbox::noise,
+};
 
 /// Submits detached with this size and returns the name.
 fn submit(namespace: &Namespace, arguments: &[&str]) -> String {
@@ -96,7 +99,8 @@ fn a_node_that_is_not_ready() {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": "unready-1", "labels": {"sbrun.dev/size": "unready"}, "annotations": {"kwok.x-k8s.io/node": "fake", "kwok.test/ready": "false"}},
         "spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]},
-        "status": {"capacity": {"cpu": "4", "memory": "8Gi", "pods": "10"}, "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}},
+        "status": {"capacity": {"cpu": "4", "memory": "8Gi", "pods": "10"}, "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"},
+                   "conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "container runtime is down"}]},
     }));
     namespace.map(&["unready"], "");
     let name = submit(&namespace, &["-s", "unready"]);
@@ -178,7 +182,7 @@ fn an_image_that_cannot_be_had_is_told_in_the_kubelets_words() {
 fn a_submission_that_died_half_way_is_shown_and_cleaned() {
     let namespace = namespace();
     namespace.map(&["small"], "");
-    namespace.sandbox.write("noise.txt", (0..300_000u64).map(|n| char::from(b'a' + u8::try_from((n.wrapping_mul(6_364_136_223_846_793_005) >> 33) % 26).unwrap())).collect::<String>());
+    namespace.sandbox.write("noise.txt", noise(300_000));
     let name = submit(&namespace, &["-s", "small"]);
     // What a submitter that was killed after its first request leaves.
     namespace.kubectl(&["delete", "job", &name]);
