@@ -17,6 +17,8 @@ use self::{
 };
 use crate::model::job_event::{Gap, LogEvent};
 
+pub mod whole;
+
 mod stamp;
 mod window;
 
@@ -204,12 +206,6 @@ impl LogResume {
         if let Some(newest) = self.window.unmatched() {
             self.gap(newest, None, ROTATED);
         }
-    }
-
-    /// Returns whether [`Self::take`] would return anything.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.events.is_empty()
     }
 
     /// Returns whether a full batch is waiting.
