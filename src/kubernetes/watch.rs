@@ -93,10 +93,9 @@ where
 {
     // Without a resource version, which could be too old (410), a watch begins with the objects that there are.
     let stream = match tokio::time::timeout(OPENING, api.watch_metadata(parameters, "")).await {
-        Err(_) => return true,
-        Ok(Err(kube::Error::Api(status))) => return !matches!(status.code, 403 | 405),
-        Ok(Err(_)) => return true,
         Ok(Ok(stream)) => stream,
+        Ok(Err(kube::Error::Api(status))) => return !matches!(status.code, 403 | 405),
+        Ok(Err(_)) | Err(_) => return true,
     };
     let mut stream = std::pin::pin!(stream);
     while let Some(Ok(event)) = stream.next().await {
@@ -153,10 +152,14 @@ mod tests {
         let gone = event("ERROR", &json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" }));
         for first in [End::Clean, End::Cut] {
             let (first, gone) = (std::sync::Mutex::new(Some(first)), gone.clone());
-            let script = move |_: usize, seen: &Seen| match (is_job(seen), first.lock().unwrap().take()) {
-                (true, _) => Reply::status(410, "Expired", "too old resource version"),
-                (false, Some(end)) => Reply::Stream(vec![changed()], end),
-                (false, None) => Reply::Stream(vec![gone.clone()], End::Hang),
+            let script = move |_: usize, seen: &Seen| {
+                if is_job(seen) {
+                    return Reply::status(410, "Expired", "too old resource version");
+                }
+                match first.lock().unwrap().take() {
+                    Some(end) => Reply::Stream(vec![changed()], end),
+                    None => Reply::Stream(vec![gone.clone()], End::Hang),
+                }
             };
             let (server, mut wakeups) = start(script).await;
             tokio::time::sleep(Duration::from_millis(2500)).await;

@@ -203,8 +203,8 @@ impl LogResume {
         if !last.is_empty() {
             self.line(&last, true);
         }
-        if let Some(newest) = self.window.unmatched() {
-            self.gap(newest, None, ROTATED);
+        if self.window.is_unmatched() {
+            self.gap(self.window.newest_before(), None, ROTATED);
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) struct Reader {
 /// The log as it is put together.
 enum Log {
     /// It may grow: lines are told apart by their stamps.
-    Growing(LogResume),
+    Growing(Box<LogResume>),
     /// It grows no more: bytes are counted. The kubelet is quicker without stamps.
     Whole(WholeLog),
 }
@@ -117,7 +117,7 @@ impl Reader {
     async fn read(&mut self, progress: Progress) -> Option<LogEvent> {
         let mut state = self.started().await?;
         let whole = state == ContainerLogState::Terminated && !self.options.timestamps && self.options.tail.is_none();
-        let mut log = if whole { Log::Whole(WholeLog::default()) } else { Log::Growing(LogResume::new(self.options.timestamps)) };
+        let mut log = if whole { Log::Whole(WholeLog::default()) } else { Log::Growing(Box::new(LogResume::new(self.options.timestamps))) };
         let mut failures = Failures::default();
         let mut draining_since = None;
         loop {

@@ -15,7 +15,8 @@ fn stamped(range: std::ops::Range<i64>) -> Vec<u8> {
 }
 
 fn plain(range: std::ops::Range<i64>) -> String {
-    range.map(|number| format!("line {number}\n")).collect()
+    let lines: Vec<String> = range.map(|number| format!("line {number}\n")).collect();
+    lines.concat()
 }
 
 fn query(seen: &Seen, key: &str) -> Option<String> {
@@ -36,7 +37,7 @@ async fn collect(mut events: mpsc::Receiver<LogEvent>) -> (String, Option<LogEve
     while let Some(event) = events.recv().await {
         match event {
             LogEvent::Bytes { bytes, .. } => output.push_str(&String::from_utf8(bytes).unwrap()),
-            LogEvent::Gap(gap) => output.push_str(&format!("[gap: {}]\n", gap.why)),
+            LogEvent::Gap(gap) => output.push_str(&gap.why),
             end => last = Some(end),
         }
     }

@@ -86,12 +86,12 @@ mod tests {
 
     fn joined(events: Vec<LogEvent>) -> (Vec<u8>, usize) {
         let mut gaps = 0;
-        let bytes = events.into_iter().flat_map(|event| match event {
-            LogEvent::Bytes { bytes, .. } => bytes,
-            _ => {
-                gaps += 1;
-                Vec::new()
+        let bytes = events.into_iter().flat_map(|event| {
+            if let LogEvent::Bytes { bytes, .. } = event {
+                return bytes;
             }
+            gaps += 1;
+            Vec::new()
         });
         (bytes.collect(), gaps)
     }
