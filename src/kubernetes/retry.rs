@@ -140,6 +140,11 @@ impl Cluster {
         }
     }
 
+    /// Returns whether the credential plugin has worked before, so that a failure of it may pass.
+    pub(crate) fn had_credential(&self) -> bool {
+        self.door.as_ref().is_some_and(Door::had_credential)
+    }
+
     /// Waits for `future`, and says so from time to time when that takes long.
     async fn waiting<T>(&self, deadline: Option<Instant>, doing: &str, future: impl Future<Output = T>) -> T {
         let since = Instant::now();
@@ -156,7 +161,7 @@ impl Cluster {
         match cause::cause(error) {
             Cause::Status(status) => judge_status(status),
             // It worked before: the network is down, or somebody has to log in again and may do so meanwhile.
-            Cause::Plugin(_) if self.door.as_ref().is_some_and(Door::had_credential) => Verdict::NotDone,
+            Cause::Plugin(_) if self.had_credential() => Verdict::NotDone,
             Cause::Connecting(Problem::Tls(rustls::Error::InvalidCertificate(_)) | Problem::ProxyAuthentication)
             | Cause::Plugin(_)
             | Cause::Unauthorized(_)

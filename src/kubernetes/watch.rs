@@ -1,23 +1,189 @@
 //! Wake-up hints: a watch only says that it is worth looking again.
+//!
+//! What is true is what GET and LIST say, and whoever follows a job asks them every few seconds anyway. So a watch may
+//! break, be refused or fall silent, and the only harm is that news come a little later. This is why none of it needs
+//! a resource version, a cache or an error.
 
-use std::time::Duration;
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{batch::v1::Job, core::v1::Pod},
+};
+use kube::{Api, Resource, api::WatchParams, core::WatchEvent};
+use serde::de::DeserializeOwned;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use crate::kubernetes::connect::Cluster;
 
-/// Watches one Job and its pods, and wakes whoever polls them.
-pub struct Wakeups {}
+/// Some proxies end every watch at once: kube's own watcher then asks 10,000 times a second.
+const BETWEEN_STARTS: Duration = Duration::from_secs(1);
+/// The pause grows up to here while watches stay short.
+const LONGEST_BETWEEN_STARTS: Duration = Duration::from_secs(30);
+/// A watch that lived this long was a good one.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// An API server answers a watch at once, even when there is nothing to tell.
+const OPENING: Duration = Duration::from_secs(15);
+/// News come in swarms: Job, pod and container change together.
+const SWARM: Duration = Duration::from_millis(150);
+/// Between two wake-ups, so that a pod that changes all the time does not cause a request each time.
+const BETWEEN_WAKEUPS: Duration = Duration::from_millis(500);
+
+/// Watches one Job and its pods, and wakes whoever polls them. Ends when dropped.
+#[derive(Debug)]
+pub struct Wakeups {
+    news: Arc<Notify>,
+    last: Option<Instant>,
+    _watches: JoinSet<()>,
+}
 
 impl Wakeups {
-    /// Starts to watch; ends when dropped.
+    /// Starts to watch. There is one wake-up soon after, whether anything changes or not.
     #[must_use]
     pub fn start(cluster: &Cluster, job: &str) -> Self {
-        let _ = (cluster, job);
-        Self {}
+        let news = Arc::new(Notify::new());
+        let mut watches = JoinSet::new();
+        let by_name = WatchParams::default().fields(&format!("metadata.name={job}"));
+        let by_label = WatchParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
+        watches.spawn(watch::<Job>(cluster.clone(), by_name, news.clone()));
+        watches.spawn(watch::<Pod>(cluster.clone(), by_label, news.clone()));
+        Self { news, last: None, _watches: watches }
     }
 
     /// Waits until something changed, or for `limit`; returns whether something changed.
     pub async fn changed(&mut self, limit: Duration) -> bool {
-        tokio::time::sleep(limit).await;
-        false
+        if tokio::time::timeout(limit, self.news.notified()).await.is_err() {
+            return false;
+        }
+        let now = Instant::now();
+        let due = self.last.map_or(now + SWARM, |last| (now + SWARM).max(last + BETWEEN_WAKEUPS));
+        tokio::time::sleep_until(due).await;
+        // What came meanwhile belongs to this wake-up.
+        let _: Option<()> = self.news.notified().now_or_never();
+        self.last = Some(Instant::now());
+        true
+    }
+}
+
+/// Watches for as long as it is allowed to.
+async fn watch<K>(cluster: Cluster, parameters: WatchParams, news: Arc<Notify>)
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = cluster.api();
+    let mut between = BETWEEN_STARTS;
+    loop {
+        let began = Instant::now();
+        // Refused credentials are like any other trouble here; the calls of the poll report them.
+        if cluster.authenticate().await.is_ok() && !watch_once(&api, &parameters, &news).await {
+            return;
+        }
+        let short = began.elapsed() < HEALTHY;
+        tokio::time::sleep_until(began + between).await;
+        between = if short { (between * 2).min(LONGEST_BETWEEN_STARTS) } else { BETWEEN_STARTS };
+    }
+}
+
+/// Watches until the watch ends, from the present state on. Returns whether it may be tried again.
+async fn watch_once<K>(api: &Api<K>, parameters: &WatchParams, news: &Notify) -> bool
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    // Without a resource version, which could be too old (410), a watch begins with the objects that there are.
+    let stream = match tokio::time::timeout(OPENING, api.watch_metadata(parameters, "")).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(kube::Error::Api(status))) => return !matches!(status.code, 403 | 405),
+        Ok(Err(_)) | Err(_) => return true,
+    };
+    let mut stream = std::pin::pin!(stream);
+    while let Some(Ok(event)) = stream.next().await {
+        match event {
+            WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => news.notify_one(),
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Error(_) => return true,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::retry::script::{End, Reply, Seen, Server, connect};
+
+    fn event(kind: &str, object: &Value) -> Vec<u8> {
+        format!("{}\n", json!({ "type": kind, "object": object })).into_bytes()
+    }
+
+    fn changed() -> Vec<u8> {
+        event("MODIFIED", &json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": { "name": "x" } }))
+    }
+
+    async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> (Server, Wakeups) {
+        let server = Server::start(script).await;
+        let (cluster, _) = connect(&server.url, json!({})).await;
+        (server, Wakeups::start(&cluster, "job-1"))
+    }
+
+    fn is_job(seen: &Seen) -> bool {
+        seen.target.starts_with("/apis/batch/v1/namespaces/flows/jobs?")
+    }
+
+    #[tokio::test]
+    async fn news_of_job_or_pods_wake_once_for_a_swarm() {
+        let script = |_: usize, seen: &Seen| Reply::Stream(if is_job(seen) { vec![changed(), changed(), changed()] } else { Vec::new() }, End::Hang);
+        let (server, mut wakeups) = start(script).await;
+        assert!(wakeups.changed(Duration::from_secs(5)).await);
+        assert!(!wakeups.changed(Duration::from_millis(500)).await);
+        let mut targets: Vec<String> = server.seen().into_iter().map(|seen| seen.target).collect();
+        targets.sort();
+        assert_eq!(targets.len(), 2);
+        assert!(targets[0].starts_with("/api/v1/namespaces/flows/pods?&watch=true"), "{targets:?}");
+        assert!(targets[0].contains("labelSelector=batch.kubernetes.io%2Fjob-name%3Djob-1"), "{targets:?}");
+        assert!(targets[1].contains("fieldSelector=metadata.name%3Djob-1"), "{targets:?}");
+    }
+
+    #[tokio::test]
+    async fn watches_that_end_at_once_are_not_started_again_at_once() {
+        let gone = event("ERROR", &json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" }));
+        for first in [End::Clean, End::Cut] {
+            let (first, gone) = (std::sync::Mutex::new(Some(first)), gone.clone());
+            let script = move |_: usize, seen: &Seen| {
+                if is_job(seen) {
+                    return Reply::status(410, "Expired", "too old resource version");
+                }
+                match first.lock().unwrap().take() {
+                    Some(end) => Reply::Stream(vec![changed()], end),
+                    None => Reply::Stream(vec![gone.clone()], End::Hang),
+                }
+            };
+            let (server, mut wakeups) = start(script).await;
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let requests = server.seen().len();
+            // Two watches, each started at 0 s and 1 s; the next pause is 2 s.
+            assert_eq!(requests, 4);
+            assert!(wakeups.changed(Duration::from_secs(1)).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_not_allowed_is_left_alone() {
+        let (server, mut wakeups) = start(|_, _| Reply::status(403, "Forbidden", "no")).await;
+        assert!(!wakeups.changed(Duration::from_millis(1500)).await);
+        assert_eq!(server.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn watches_end_with_their_owner() {
+        let (server, wakeups) = start(|_, _| Reply::status(500, "InternalError", "")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = server.seen().len();
+        drop(wakeups);
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert_eq!((before, server.seen().len()), (2, 2));
     }
 }

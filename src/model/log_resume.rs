@@ -17,6 +17,8 @@ use self::{
 };
 use crate::model::job_event::{Gap, LogEvent};
 
+pub mod whole;
+
 mod stamp;
 mod window;
 
@@ -201,15 +203,9 @@ impl LogResume {
         if !last.is_empty() {
             self.line(&last, true);
         }
-        if let Some(newest) = self.window.unmatched() {
-            self.gap(newest, None, ROTATED);
+        if self.window.is_unmatched() {
+            self.gap(self.window.newest_before(), None, ROTATED);
         }
-    }
-
-    /// Returns whether [`Self::take`] would return anything.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.events.is_empty()
     }
 
     /// Returns whether a full batch is waiting.

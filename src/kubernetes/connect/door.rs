@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 use kube::{
     Config,
@@ -100,9 +100,14 @@ struct Access {
     generation: u64,
 }
 
+/// Who sbrun says it is.
+const AGENT: &str = concat!("sbrun/", env!("CARGO_PKG_VERSION"));
+
 impl Door {
     /// Returns a door; fails when certificates or keys of the configuration cannot be used. Makes no connection.
-    pub(super) fn new(config: Config, proxy: Option<Proxy>, plugin: Option<Plugin>, origin: Origin) -> kube::Result<Self> {
+    pub(super) fn new(mut config: Config, proxy: Option<Proxy>, plugin: Option<Plugin>, origin: Origin) -> kube::Result<Self> {
+        // The audit log of a cluster then tells who asked.
+        config.headers.push((header::USER_AGENT, HeaderValue::from_static(AGENT)));
         let transport = transport::build(&config, proxy.as_ref())?;
         let access = tokio::sync::Mutex::new(Access { transport, credential: None, generation: 0 });
         Ok(Self(Arc::new(Shared {

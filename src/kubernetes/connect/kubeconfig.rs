@@ -41,7 +41,7 @@ pub(super) struct Target {
 pub(super) fn choose(options: &ConnectOptions, environment: &Environment, service_account: &Path) -> Result<Target> {
     let paths = paths(environment);
     match read(&paths)? {
-        Some(kubeconfig) => from_kubeconfig(kubeconfig, options, environment),
+        Some(kubeconfig) => from_kubeconfig(&kubeconfig, options, environment),
         None if options.context.is_none() && environment.get("KUBERNETES_SERVICE_HOST").is_some() => from_pod(options, environment, service_account),
         None => Err(nothing_found(&paths, environment)),
     }
@@ -100,8 +100,8 @@ fn nothing_found(paths: &[PathBuf], environment: &Environment) -> Error {
     error.hinted("make one with `aws eks update-kubeconfig --name <cluster>`, or set `KUBECONFIG`")
 }
 
-fn from_kubeconfig(kubeconfig: Kubeconfig, options: &ConnectOptions, environment: &Environment) -> Result<Target> {
-    let contexts = servers(&kubeconfig);
+fn from_kubeconfig(kubeconfig: &Kubeconfig, options: &ConnectOptions, environment: &Environment) -> Result<Target> {
+    let contexts = servers(kubeconfig);
     let name = options.context.clone().or_else(|| kubeconfig.current_context.clone()).filter(|name| !name.is_empty());
     let Some(name) = name else {
         return Err(Error::usage("the kubeconfig has no current context").hinted(choices(&contexts)));

@@ -55,7 +55,7 @@ pub(super) struct Window {
     /// Lines up to this time were forgotten because there were too many.
     forgotten: Option<i64>,
     replay: Option<Replay>,
-    /// Time of the line before a new one with lines missing.
+    /// Time of the last line before the newest gap.
     newest_before: Option<i64>,
 }
 
@@ -97,11 +97,13 @@ impl Window {
         self.latest.filter(|_| newest < since).map(|latest| (newest, latest))
     }
 
-    /// Returns the time of the newest line if a stream that has ended did not get that far.
-    pub(super) fn unmatched(&mut self) -> Option<Option<i64>> {
-        let replay = self.replay.take()?;
+    /// Returns whether a stream that has ended did not get as far as what was emitted; then
+    /// [`Self::newest_before`] is the end of that.
+    pub(super) fn is_unmatched(&mut self) -> bool {
         // With counts, the gap has been told.
-        replay.counts.is_none().then(|| replay.newest_time())
+        let replay = self.replay.take().filter(|replay| replay.counts.is_none());
+        self.newest_before = replay.as_ref().and_then(Replay::newest_time);
+        replay.is_some()
     }
 
     /// Says what the stream's next line is, and remembers it when it is new.
