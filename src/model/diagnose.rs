@@ -52,6 +52,8 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
         Standing::Held(until) => (None, Some(until)),
         Standing::Open => (None, None),
     };
+    // What it was rejected for is not told twice.
+    causes.retain(|cause| verdict.as_ref().is_none_or(|verdict| verdict.cause.reason != cause.reason));
     let phases = phases::phases(&inquiry, verdict.as_ref());
     let cause = if verdict.is_some() || causes.is_empty() { None } else { Some(causes.remove(0)) };
     Story {

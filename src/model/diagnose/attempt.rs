@@ -156,9 +156,8 @@ fn out_of_memory(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &T
 }
 
 fn larger_size(inquiry: &Inquiry<'_>) -> Vec<String> {
-    let rerun = inquiry.rerun("--size LARGER");
-    let listed = rerun.is_some().then(|| "sbrun sizes".to_owned());
-    listed.into_iter().chain(rerun).collect()
+    let again = inquiry.rerun("--size LARGER").unwrap_or_else(|| "run it at a larger `--size`".to_owned());
+    vec!["sbrun sizes".to_owned(), again]
 }
 
 /// Returns the end of a flow that ended with 0, with what else is worth knowing.

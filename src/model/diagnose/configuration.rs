@@ -64,7 +64,7 @@ fn missing_cause(inquiry: &Inquiry<'_>, missing: &Missing, of: &str) -> Cause {
     let resource = kind.to_lowercase();
     let namespace = inquiry.job().map_or("", |job| job.namespace.as_str());
     let object = match (&missing.name, &missing.volume) {
-        (Some(name), _) => format!("{kind} `{name}`"),
+        (Some(name), _) => format!("the {kind} `{name}`"),
         (None, volume) => format!("the {kind} of volume `{}`", volume.as_deref().unwrap_or("?")),
     };
     let summary = match &missing.key {

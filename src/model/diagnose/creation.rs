@@ -1,7 +1,9 @@
 //! Why there is no pod: quota, Pod Security, admission, service account.
 
+use jiff::Timestamp;
+
 use super::{
-    inquiry::Inquiry,
+    inquiry::{Inquiry, after},
     wording::{between, inline, shortened},
 };
 use crate::model::{
@@ -11,14 +13,24 @@ use crate::model::{
     story::{Cause, Proof},
 };
 
+/// How long the Job controller may take to look at a new Job, in seconds.
+const PICKED_UP_SECONDS: i64 = 30;
+
 /// Returns why the Job has no pod yet.
 pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     let refused = refusals(inquiry);
-    let picked_up = inquiry.job().is_some_and(|job| job.started.is_some());
-    if !refused.is_empty() || !picked_up {
+    if !refused.is_empty() || waits_since(inquiry).is_none() {
         return refused;
     }
-    vec![Cause::new(Reason::SchedulingWaiting, "the pod is not created yet")]
+    let picked_up = inquiry.job().is_some_and(|job| job.started.is_some());
+    let summary = if picked_up { "the pod is not created yet" } else { "the cluster's Job controller has not looked at the Job yet" };
+    vec![Cause::new(Reason::SchedulingWaiting, summary)]
+}
+
+/// Returns since when the Job waits for its first pod: since its controller took it up, or should have.
+pub(super) fn waits_since(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+    let job = inquiry.job()?;
+    job.started.or(job.created.filter(|created| after(*created, PICKED_UP_SECONDS) <= inquiry.now))
 }
 
 /// Returns what refused the newest pod that the Job controller tried to create since the last attempt.
@@ -40,7 +52,7 @@ fn refusal(inquiry: &Inquiry<'_>, event: &EventRecord) -> Cause {
         Cause::new(Reason::RejectedQuota, summary).advising([next]).hopeless(true)
     } else if message.contains("violates PodSecurity") {
         let words = inline(after_mark(message, "violates PodSecurity "));
-        let cause = Cause::new(Reason::RejectedPodSecurity, format!("Pod Security refuses the pod: {words}"));
+        let cause = Cause::new(Reason::RejectedPodSecurity, format!("the namespace's Pod Security refuses the pod: {words}"));
         let next = ["set the fields that it names in the size's `template` (or `run_as_user`), in the instance map".to_owned()];
         cause.advising(next).hopeless(true)
     } else if message.contains("error looking up service account") || message.contains("serviceaccount \"") {

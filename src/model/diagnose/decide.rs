@@ -10,7 +10,7 @@ use super::{
     wording::span,
 };
 use crate::model::{
-    evidence::{Ending, Evidence},
+    evidence::{Ending, Evidence, Maker},
     launch_plan::TimeLimits,
     outcome::Outcome,
     reason::Reason,
@@ -27,7 +27,8 @@ const IMAGE_PATIENCE_SECONDS: i64 = 3 * 60;
 #[must_use]
 pub fn decide(story: &Story, evidence: &Evidence, limits: &TimeLimits, now: Timestamp) -> Option<Ending> {
     let inquiry = Inquiry::new(evidence, now);
-    let job = inquiry.job().filter(|job| !job.suspended && job.ending.is_none())?;
+    // Jobs of a Prefect worker have their own masters.
+    let job = inquiry.job().filter(|job| job.maker == Maker::Sbrun && !job.suspended && job.ending.is_none())?;
     let is_ending = job.conditions.iter().any(|condition| condition.is_true() && condition.kind != "Suspended");
     if story.verdict.is_some() || story.held_until.is_some() || is_ending || inquiry.job_is_gone() {
         return None;

@@ -141,7 +141,7 @@ fn unauthorized(inquiry: &Inquiry<'_>) -> Vec<String> {
 /// Returns the newest event about a pull that failed.
 fn failed_pull<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
     let failed = |event: &&EventRecord| matches!(event.reason.as_str(), "Failed" | "InspectFailed") && event.message.contains("image");
-    inquiry.events("Pod", &attempt.pod).filter(failed).filter(|event| event.message.contains(": ")).next_back()
+    inquiry.events("Pod", &attempt.pod).filter(failed).rfind(|event| event.message.contains(": "))
 }
 
 /// Returns since when pulls have failed: the first event about it, else since the container was seen waiting for that.
@@ -174,7 +174,7 @@ fn last_words(text: &str) -> String {
 
 /// Returns the cause when the kubelet says that it is pulling.
 pub(super) fn pulling(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Cause> {
-    let event = inquiry.events("Pod", &attempt.pod).filter(|event| matches!(event.reason.as_str(), "Pulling" | "Pulled")).next_back()?;
+    let event = inquiry.events("Pod", &attempt.pod).rfind(|event| matches!(event.reason.as_str(), "Pulling" | "Pulled"))?;
     if event.reason == "Pulled" {
         return None;
     }

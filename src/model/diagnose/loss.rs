@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     attempt::{self, End},
     inquiry::{Inquiry, after},
-    wording::{inline, on_node},
+    wording::inline,
 };
 use crate::model::{
     evidence::{AttemptRecord, ContainerState, EventRecord},
@@ -22,15 +22,15 @@ pub(super) fn by_pod_reason(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> O
     let reason = attempt.reason.as_deref().filter(|reason| !reason.is_empty())?;
     let message = attempt.message.as_deref().unwrap_or_default();
     let proof = Proof::new(format!("status of {}", attempt.label()), format!("{reason}: {message}"), ended_at(attempt));
-    let node = on_node(attempt);
+    let node = the_node(attempt);
     let found = match reason {
         "DeadlineExceeded" => return Some(attempt::run_timeout(inquiry, attempt, proof)),
         "Evicted" if is_storage_limit(message) => return Some(disk_full(inquiry, attempt, message, proof)),
-        "Evicted" => (Reason::LostEvicted, format!("the kubelet evicted the pod{node}: {}", inline(message))),
-        "Terminated" | "NodeShutdown" | "Shutdown" => (Reason::LostNodeShutdown, format!("the node shut down{node}")),
-        "NodeLost" => (Reason::LostNodeGone, format!("the node went away{node}")),
-        "Preempting" | "Preempted" => (Reason::LostPreempted, format!("a pod of higher priority took its place{node}")),
-        _ if is_refusal(reason, message) => (Reason::LostNodeRefused, format!("the kubelet refused the pod{node}: {reason}")),
+        "Evicted" => (Reason::LostEvicted, format!("the kubelet of {node} evicted the pod: {}", inline(message))),
+        "Terminated" | "NodeShutdown" | "Shutdown" => (Reason::LostNodeShutdown, format!("{node} shut down")),
+        "NodeLost" => (Reason::LostNodeGone, format!("{node} went away")),
+        "Preempting" | "Preempted" => (Reason::LostPreempted, format!("a pod of higher priority took its place on {node}")),
+        _ if is_refusal(reason, message) => (Reason::LostNodeRefused, format!("the kubelet of {node} refused the pod: {reason}")),
         _ => return None,
     };
     Some(lost(inquiry, attempt, found, [proof]))
@@ -61,31 +61,31 @@ fn disk_full(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, message: &str, proo
 /// Returns the end that the condition DisruptionTarget states, with the events that say more.
 pub(super) fn by_disruption(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
     let condition = attempt.disruption.as_ref()?;
-    let node = on_node(attempt);
+    let node = the_node(attempt);
     let told: Vec<&EventRecord> = inquiry.events("Pod", &attempt.pod).filter(|event| event_reason(event).is_some()).collect();
     let more = told.last().map(|event| format!(" ({}: {})", event.source, inline(&event.message))).unwrap_or_default();
     let (reason, what) = match condition.reason.as_str() {
-        "PreemptionByScheduler" => (Reason::LostPreempted, "a pod of higher priority took its place"),
-        "DeletionByTaintManager" | "DeletionByDeviceTaintManager" => (Reason::LostTaintEviction, "a taint of its node evicted the pod"),
-        "EvictionByEvictionAPI" => (Reason::LostDrained, "the pod was drained from its node"),
-        "DeletionByPodGC" => (Reason::LostNodeGone, "its node went away, and nothing says why"),
-        "TerminationByKubelet" => by_kubelet(&condition.message),
-        _ => (Reason::LostOther, "the infrastructure took the pod, in a way that sbrun does not know"),
+        "PreemptionByScheduler" => (Reason::LostPreempted, format!("a pod of higher priority took its place on {node}")),
+        "DeletionByTaintManager" | "DeletionByDeviceTaintManager" => (Reason::LostTaintEviction, format!("a taint of {node} evicted the pod")),
+        "EvictionByEvictionAPI" => (Reason::LostDrained, format!("the pod was drained from {node}")),
+        "DeletionByPodGC" => (Reason::LostNodeGone, format!("{node} went away, and nothing says why")),
+        "TerminationByKubelet" => by_kubelet(&condition.message, &node),
+        _ => (Reason::LostOther, format!("the infrastructure took the pod from {node}, in a way that sbrun does not know")),
     };
     let proofs = std::iter::once(condition.proof(&attempt.label())).chain(told.into_iter().map(EventRecord::proof));
-    Some(lost(inquiry, attempt, (reason, format!("{what}{node}{more}")), proofs))
+    Some(lost(inquiry, attempt, (reason, format!("{what}{more}")), proofs))
 }
 
 /// Tells apart what the kubelet uses one reason for.
-fn by_kubelet(message: &str) -> (Reason, &'static str) {
+fn by_kubelet(message: &str, node: &str) -> (Reason, String) {
     if message.contains("low on resource") || message.contains("had condition") {
-        (Reason::LostEvicted, "the kubelet evicted the pod because its node ran short")
+        (Reason::LostEvicted, format!("the kubelet of {node} evicted the pod because it ran short"))
     } else if message.contains("shutdown") || message.contains("shutting down") {
-        (Reason::LostNodeShutdown, "its node shut down")
+        (Reason::LostNodeShutdown, format!("{node} shut down"))
     } else if message.contains("critical pod") {
-        (Reason::LostPreempted, "a critical pod took its place")
+        (Reason::LostPreempted, format!("a critical pod took its place on {node}"))
     } else {
-        (Reason::LostOther, "the kubelet ended the pod, and nothing says why")
+        (Reason::LostOther, format!("the kubelet of {node} ended the pod, and nothing says why"))
     }
 }
 
@@ -93,7 +93,7 @@ fn by_kubelet(message: &str) -> (Reason, &'static str) {
 pub(super) fn by_event(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
     let mut told = inquiry.events("Pod", &attempt.pod).filter_map(|event| Some((event_reason(event)?, event)));
     let (reason, event) = told.next_back()?;
-    let summary = format!("the infrastructure took the pod{}: {}", on_node(attempt), inline(&event.message));
+    let summary = format!("the infrastructure took the pod from {}: {}", the_node(attempt), inline(&event.message));
     Some(lost(inquiry, attempt, (reason, summary), [event.proof()]))
 }
 
@@ -143,13 +143,13 @@ fn node_event_reason(reason: &str) -> Option<Reason> {
 pub(super) fn by_missing_status(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
     if let (Some(node), Some(gone)) = (&attempt.node, attempt.node_gone) {
         let proof = Proof::new("list of nodes", format!("node {node} is gone"), Some(gone));
-        return Some(lost(inquiry, attempt, (Reason::LostNodeGone, format!("the node went away, and nothing says why: `{node}`")), [proof]));
+        return Some(lost(inquiry, attempt, (Reason::LostNodeGone, format!("node `{node}` went away, and nothing says why")), [proof]));
     }
     let ContainerState::Terminated(termination) = &attempt.container else {
         return None;
     };
     let proof = Proof::new(format!("status of the flow's container in {}", attempt.label()), &termination.message, termination.finished);
-    let summary = format!("the kubelet lost the flow's container{}: its exit code is not known", on_node(attempt));
+    let summary = format!("the kubelet of {} lost the flow's container: its exit code is not known", the_node(attempt));
     Some(lost(inquiry, attempt, (Reason::LostOther, summary), [proof]))
 }
 
@@ -158,7 +158,7 @@ pub(super) fn by_job_words(inquiry: &Inquiry<'_>, attempt: Option<&AttemptRecord
     let nobody = AttemptRecord::default();
     let attempt = attempt.unwrap_or(&nobody);
     let mut end = by_disruption(inquiry, attempt).or_else(|| by_event(inquiry, attempt)).unwrap_or_else(|| {
-        let summary = format!("the infrastructure took the pod{}, which is gone: nothing says how", on_node(attempt));
+        let summary = format!("the infrastructure took the pod from {}, and nothing says how", the_node(attempt));
         lost(inquiry, attempt, (Reason::LostOther, summary), [])
     });
     end.at = end.at.or(proof.at);
@@ -169,6 +169,11 @@ pub(super) fn by_job_words(inquiry: &Inquiry<'_>, attempt: Option<&AttemptRecord
 fn lost(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, (reason, summary): (Reason, String), proofs: impl IntoIterator<Item = Proof>) -> End {
     let cause = Cause::new(reason, summary).proven_by(proofs).advising(inquiry.rerun(""));
     End::new(Outcome::Lost, cause, ended_at(attempt))
+}
+
+/// Returns the pod's node in words.
+fn the_node(attempt: &AttemptRecord) -> String {
+    attempt.node.as_ref().map_or_else(|| "its node".to_owned(), |node| format!("node `{node}`"))
 }
 
 /// Returns when a pod ended: its container's time, else the time of its disruption.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     attempt::{self, Judgement},
+    creation,
     inquiry::Inquiry,
 };
 use crate::model::{
@@ -84,9 +85,9 @@ fn add_attempt(list: &mut Timeline, inquiry: &Inquiry<'_>, attempt: &AttemptReco
 
 /// Returns since when the job waits for a pod that does not exist: the first one, or the one after a loss.
 fn waits_without_pod(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
-    let job = inquiry.job().filter(|job| !job.suspended)?;
+    inquiry.job().filter(|job| !job.suspended)?;
     let Some(attempt) = inquiry.last_attempt() else {
-        return job.started;
+        return creation::waits_since(inquiry);
     };
     match attempt::judge(inquiry, attempt) {
         Judgement::Ended(end) => end.at.or(attempt.gone).or(attempt.created),

@@ -135,9 +135,8 @@ impl Unplaced<'_> {
             Obstacle::Nothing => return None,
             Obstacle::TooSmall(shortfalls) => self.never_fits(node, shortfalls, all),
             Obstacle::Taint(taint) => self.taint(taint, &format!("{nodes} {has}")),
-            Obstacle::Full(shortfalls) => Cause::new(Reason::SchedulingInsufficient, format!("{nodes} {is} full: {}", short(shortfalls, "are free")))
+            Obstacle::Full(shortfalls) => Cause::new(Reason::SchedulingInsufficient, format!("{nodes} {is} full: {}", short(shortfalls, "free")))
                 .proven_by(self.who_runs_there(names))
-                .advising(inquiry.sbrun("why", ""))
                 .advising(["wait for a job there to end, or take another size: sbrun sizes".to_owned()]),
             Obstacle::Cordoned(why) => Cause::new(Reason::SchedulingCordoned, format!("{nodes} {is} cordoned: {why}"))
                 .advising([format!("kubectl uncordon {}   (when its maintenance is over)", node.name)]),
@@ -156,7 +155,8 @@ impl Unplaced<'_> {
         // Where any machine may come, because nothing is asked of it or a pool picks it, a larger one may.
         let settled = all && !pool && !inquiry.node_selector().is_empty();
         let largest = shortfalls.iter().map(|short| format!("{} (asked {})", short.allocatable, short.requested)).collect::<Vec<_>>().join(", ");
-        let summary = format!("{} can never fit: {}", inquiry.size(), short(shortfalls, "are all that a node has for it"));
+        let words = short(shortfalls, &format!("is what a node of {} has", inquiry.size()));
+        let summary = format!("the job can never fit: {words}");
         Cause::new(Reason::SchedulingNeverFits, summary)
             .proven_by([Proof::new(format!("allocatable of node {}, less its daemon sets", node.name), largest, None)])
             .advising(["sbrun sizes".to_owned(), "take a size that is large enough, or lower its `footprint`".to_owned()])
@@ -207,7 +207,7 @@ impl Unplaced<'_> {
 }
 
 /// Returns shortfalls in words: both numbers for each.
-fn short(shortfalls: &[Shortfall], are: &str) -> String {
-    let words = |short: &Shortfall| format!("{} {are}, {} asked", short.allocatable, short.requested);
+fn short(shortfalls: &[Shortfall], there: &str) -> String {
+    let words = |short: &Shortfall| format!("{} {there}, {} asked", short.allocatable, short.requested);
     shortfalls.iter().map(words).collect::<Vec<_>>().join("; ")
 }

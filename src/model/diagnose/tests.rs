@@ -1,1 +1,11 @@
+//! Causes, verdicts and decisions from evidence written by hand; texts are those of Kubernetes 1.36 and containerd.
 
+mod builders;
+mod deciding;
+mod endings;
+mod messages;
+mod phases;
+mod random;
+mod scenarios;
+mod stability;
+mod waiting;

@@ -21,7 +21,13 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     let Some(job) = inquiry.job() else {
         return Vec::new();
     };
-    let stopping = job.ending.as_ref().map(|ending| deadline::by_ending(inquiry, ending).cause);
+    let stopping = match (&job.ending, inquiry.job_condition("FailureTarget")) {
+        (Some(ending), _) => Some(deadline::by_ending(inquiry, ending).cause),
+        (None, Some(condition)) if condition.reason == "DeadlineExceeded" => {
+            Some(deadline::by_deadline(inquiry, condition.proof(&format!("job {}", job.name))).cause)
+        }
+        _ => None,
+    };
     stopping.into_iter().chain(where_it_is(inquiry, job)).collect()
 }
 
