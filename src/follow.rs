@@ -56,13 +56,7 @@ impl FollowOptions {
     /// Returns the options of a follower named `follower` that wants the output.
     #[must_use]
     pub fn new(follower: String) -> Self {
-        Self {
-            output: true,
-            follower,
-            lease_interval: None,
-            heartbeat_waiting: Duration::from_secs(60),
-            heartbeat_running: Duration::from_secs(300),
-        }
+        Self { output: true, follower, lease_interval: None, heartbeat_waiting: Duration::from_secs(60), heartbeat_running: Duration::from_secs(300) }
     }
 }
 

@@ -109,7 +109,7 @@ fn start(cli: Cli, environment: Environment, ui: &mut Ui) -> Result<ExitCode> {
 }
 
 /// A panic is a bug: say so, put the cursor back, and exit with the code that means it.
-#[expect(clippy::exit, reason = "release builds abort on panic, and nothing else could choose the exit code")]
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "release builds abort on panic, and nothing else could choose the exit code")]
 fn install_panic_hook() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

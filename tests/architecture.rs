@@ -10,27 +10,67 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "model",
         &[
-            "kube::", "k8s_openapi", "tokio", "clap", "comfy_table", "indicatif", "dialoguer", "serde_yaml", "std::env", "std::fs", "std::net",
-            "std::process", "SystemTime", "Instant::now", "Timestamp::now", "crate::environment", "crate::kubernetes", "crate::local", "crate::store",
-            "crate::follow", "crate::output", "crate::commands", "crate::cli",
+            "kube::",
+            "k8s_openapi",
+            "tokio",
+            "clap",
+            "comfy_table",
+            "indicatif",
+            "dialoguer",
+            "serde_yaml",
+            "std::env",
+            "std::fs",
+            "std::net",
+            "std::process",
+            "SystemTime",
+            "Instant::now",
+            "Timestamp::now",
+            "crate::environment",
+            "crate::kubernetes",
+            "crate::local",
+            "crate::store",
+            "crate::follow",
+            "crate::output",
+            "crate::commands",
+            "crate::cli",
         ],
     ),
-    ("kubernetes", &["crate::local", "crate::store", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap", "comfy_table", "indicatif", "dialoguer"]),
-    ("local", &["crate::kubernetes", "crate::store", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"]),
-    ("store", &["crate::kubernetes", "crate::local", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"]),
+    (
+        "kubernetes",
+        &[
+            "crate::local",
+            "crate::store",
+            "crate::follow",
+            "crate::output",
+            "crate::commands",
+            "crate::cli",
+            "clap",
+            "comfy_table",
+            "indicatif",
+            "dialoguer",
+        ],
+    ),
+    (
+        "local",
+        &["crate::kubernetes", "crate::store", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"],
+    ),
+    (
+        "store",
+        &["crate::kubernetes", "crate::local", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"],
+    ),
     ("follow", &["crate::output", "crate::commands", "crate::cli", "clap", "comfy_table", "indicatif", "dialoguer", "k8s_openapi", "kube::"]),
-    ("output", &["crate::kubernetes", "crate::local", "crate::store", "crate::follow", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"]),
+    (
+        "output",
+        &["crate::kubernetes", "crate::local", "crate::store", "crate::follow", "crate::commands", "crate::cli", "clap", "kube::", "k8s_openapi"],
+    ),
     ("commands", &["comfy_table", "indicatif", "dialoguer", "k8s_openapi", "kube::"]),
     ("environment", &["crate::"]),
     ("error", &["crate::kubernetes", "crate::local", "crate::store", "crate::follow", "crate::output", "crate::commands", "crate::cli", "clap"]),
 ];
 
 /// Presentation and format crates have one importer each.
-const ONE_IMPORTER: &[(&str, &str)] = &[
-    ("comfy_table", "src/output/table.rs"),
-    ("indicatif", "src/output/progress.rs"),
-    ("serde_yaml", "src/output/format.rs"),
-];
+const ONE_IMPORTER: &[(&str, &str)] =
+    &[("comfy_table", "src/output/table.rs"), ("indicatif", "src/output/progress.rs"), ("serde_yaml", "src/output/format.rs")];
 
 /// Returns every source file with its code: comments and doc comments may name anything.
 fn sources() -> Vec<(String, String)> {
@@ -54,7 +94,8 @@ fn sources() -> Vec<(String, String)> {
 
 /// Returns whether `code` names `path` as a path of its own, not as the end of a longer word.
 fn names(code: &str, path: &str) -> bool {
-    code.match_indices(path).any(|(at, _)| !code[..at].ends_with(|character: char| character.is_alphanumeric() || character == '_' || character == ':'))
+    code.match_indices(path)
+        .any(|(at, _)| !code[..at].ends_with(|character: char| character.is_alphanumeric() || character == '_' || character == ':'))
 }
 
 #[test]

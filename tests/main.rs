@@ -1,4 +1,10 @@
 //! All tests of sbrun in one binary. `tests/run` sets up what they need.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a failing helper is a failing test; tests/run speaks through variables"
+)]
 
 mod common;
 
@@ -11,7 +17,14 @@ mod scenarios;
 #[test]
 fn no_test_file_is_forgotten() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    for (parent, folder) in [("main.rs", "."), ("common.rs", "common"), ("cli.rs", "cli"), ("scenarios.rs", "scenarios"), ("scenarios/kwok.rs", "scenarios/kwok"), ("scenarios/real.rs", "scenarios/real")] {
+    for (parent, folder) in [
+        ("main.rs", "."),
+        ("common.rs", "common"),
+        ("cli.rs", "cli"),
+        ("scenarios.rs", "scenarios"),
+        ("scenarios/kwok.rs", "scenarios/kwok"),
+        ("scenarios/real.rs", "scenarios/real"),
+    ] {
         let declared = std::fs::read_to_string(tests.join(parent)).unwrap();
         for entry in std::fs::read_dir(tests.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();

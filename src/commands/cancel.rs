@@ -55,11 +55,17 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             result.already_finished.push(job.name);
             continue;
         }
-        let ending =
-            Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by: by.clone(), at: now(), message: arguments.message.clone() };
+        let ending = Ending {
+            outcome: Outcome::Cancelled,
+            reason: Reason::CancelledByUser.code().to_owned(),
+            by: by.clone(),
+            at: now(),
+            message: arguments.message.clone(),
+        };
         jobs::end(&cluster, &job, &ending, Patience::START).await?;
         if arguments.wait && !jobs::wait_until_no_pod(&cluster, &job, SETTLE).await? {
-            return Err(Error::unreachable(format!("`{}` was told to end, but its pod is still there", job.name)).hinted(format!("look again with `sbrun why {}`", job.name)));
+            return Err(Error::unreachable(format!("`{}` was told to end, but its pod is still there", job.name))
+                .hinted(format!("look again with `sbrun why {}`", job.name)));
         }
         let grace = job.plan.as_ref().map(|plan| plan.limits.grace.as_secs()).filter(|_| !arguments.wait);
         ui.status(&match grace {

@@ -107,7 +107,8 @@ fn dry_run(doomed: &[JobRecord]) -> Cleaned {
 async fn remove(cluster: &Cluster, doomed: Vec<JobRecord>, ui: &mut Ui) -> Cleaned {
     let total = doomed.len();
     let mut cleaned = Cleaned { schema: SCHEMA, ..Cleaned::default() };
-    let mut deletions = stream::iter(doomed).map(|record| async move { (jobs::delete(cluster, &record).await, record.name) }).buffer_unordered(AT_ONCE);
+    let mut deletions =
+        stream::iter(doomed).map(|record| async move { (jobs::delete(cluster, &record).await, record.name) }).buffer_unordered(AT_ONCE);
     while let Some((result, name)) = deletions.next().await {
         match result {
             Ok(Deletion::Deleted) => cleaned.removed.push(name),

@@ -62,7 +62,11 @@ pub async fn config(arguments: &ConfigArgs, context: &Context, ui: &mut Ui) -> R
     for warning in &decided.warnings {
         ui.warning(warning);
     }
-    let entries = decided.settings.listed().into_iter().map(|listed| Entry { key: listed.key, value: listed.value, origin: listed.origin.map(|origin| origin.to_string()) });
+    let entries = decided.settings.listed().into_iter().map(|listed| Entry {
+        key: listed.key,
+        value: listed.value,
+        origin: listed.origin.map(|origin| origin.to_string()),
+    });
     let settings = Settings { schema: SCHEMA, map: decided.map.as_ref().map(|found| found.source.to_string()), settings: entries.collect() };
     let names: Vec<String> = settings.settings.iter().map(|entry| entry.key.clone()).collect();
     ui.show(&settings, |ui| table_of(&settings, ui), || names)?;

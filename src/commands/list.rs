@@ -6,7 +6,10 @@ use super::context::Context;
 use crate::{
     environment::now,
     error::{Error, Result},
-    kubernetes::{jobs::{self, ListFilter}, observe},
+    kubernetes::{
+        jobs::{self, ListFilter},
+        observe,
+    },
     model::{diagnose::diagnose, duration, exit_code::ExitCode, outcome::Outcome},
     output::{
         ui::Ui,

@@ -71,7 +71,8 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
     }
     job.observe(&mut evidence, Detail::Basic).await?;
     let wanted = |index: usize| arguments.attempt.is_none_or(|number| number == index + 1);
-    let attempts: Vec<&AttemptRecord> = evidence.attempts.iter().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, attempt)| attempt).collect();
+    let attempts: Vec<&AttemptRecord> =
+        evidence.attempts.iter().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, attempt)| attempt).collect();
     if let Some(number) = arguments.attempt.filter(|_| attempts.is_empty() && !evidence.attempts.is_empty()) {
         return Err(Error::usage(format!("there is no attempt {number}; the job has {}", evidence.attempts.len())));
     }
@@ -119,7 +120,10 @@ fn explain_silence(evidence: &Evidence, ui: &mut Ui) -> Result<()> {
     }
     let url = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).and_then(|plan| plan.logs_url.as_ref().map(|url| (url, plan)));
     let text = match (&story.verdict, url) {
-        (Some(_), Some((url, plan))) => format!("the log is gone with its pod; the rest may be at {}", url.replace("{name}", plan.name.as_str()).replace("{run_id}", &plan.run_id.0)),
+        (Some(_), Some((url, plan))) => format!(
+            "the log is gone with its pod; the rest may be at {}",
+            url.replace("{name}", plan.name.as_str()).replace("{run_id}", &plan.run_id.0)
+        ),
         (Some(_), None) => "there is no output: the log is gone with its pod, or the flow never ran".to_owned(),
         (None, _) => format!("no output yet: {}", crate::output::view::story::status_line(&story)),
     };

@@ -73,7 +73,8 @@ pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Res
     }
     plan.user = user;
     ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
-    let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    let options =
+        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
     launch::on_cluster(plan, cluster, options, context, ui, &results).await
 }
 
@@ -109,7 +110,8 @@ async fn resize(plan: &mut LaunchPlan, size: &str, context: &Context, cluster: &
         Some(found) => Some(found),
         None => context.map_of_cluster(cluster).await?,
     };
-    let found = found.ok_or_else(|| Error::rejected(format!("there is no instance map that says what size `{size}` is")).hinted("name one with `--map`"))?;
+    let found =
+        found.ok_or_else(|| Error::rejected(format!("there is no instance map that says what size `{size}` is")).hinted("name one with `--map`"))?;
     found.map.check_cluster(&cluster.server, cluster.contexts())?;
     let profile = found.map.size(&SizeName(size.to_owned()))?;
     plan.size = Some(profile.name.clone());

@@ -54,7 +54,8 @@ pub async fn sizes(_arguments: &SizesArgs, context: &Context, ui: &mut Ui) -> Re
         None => context.map_of_cluster(&context.connect(None).await?).await?,
     };
     let Some(found) = found else {
-        return Err(Error::rejected("there is no instance map").hinted("write `instance-map.yaml`, or name one with `--map` or SBRUN_MAP; docs/instance-map.md shows how"));
+        return Err(Error::rejected("there is no instance map")
+            .hinted("write `instance-map.yaml`, or name one with `--map` or SBRUN_MAP; docs/instance-map.md shows how"));
     };
     let map = &found.map;
     let sizes = Sizes { schema: SCHEMA, map: found.source.to_string(), sizes: map.sizes.iter().map(|size| describe(size, &map.defaults)).collect() };

@@ -14,7 +14,11 @@ use super::{context::Context, logs::open_log_file};
 use crate::{
     error::{Error, Result},
     follow::machine::MachineJob,
-    kubernetes::{checks::{self, Purpose}, connect::Cluster, jobs, manifest},
+    kubernetes::{
+        checks::{self, Purpose},
+        connect::Cluster,
+        jobs, manifest,
+    },
     local::{self, Enforcement, LocalOptions, Run},
     model::{exit_code::ExitCode, launch_plan::LaunchPlan},
     output::{
@@ -31,11 +35,8 @@ use result_file::ResultFile;
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let options = LaunchOptions {
-        detach: arguments.detach,
-        raw: arguments.raw,
-        log_file: arguments.log_file.as_deref().map(open_log_file).transpose()?,
-    };
+    let options =
+        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
     if arguments.local {
         return submit_here(&arguments, options, context, ui, &results).await;
     }

@@ -79,7 +79,7 @@ async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui
     let options = FollowOptions { output: false, ..FollowOptions::new(follower.to_owned()) };
     let (_stay, controls) = tokio::sync::mpsc::channel(1);
     let view = |event: JobEvent, _| {
-        let ui = &mut *ui.borrow_mut();
+        let ui = &mut **ui.borrow_mut();
         match event {
             JobEvent::Changed(story) | JobEvent::Heartbeat(story) => {
                 let line = format!("{name} {}", status_line(&story));
@@ -93,7 +93,7 @@ async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui
     let evidence = Evidence { job: Some(record), ..Evidence::default() };
     let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) = follow(&mut job, evidence, options, controls, view).await?;
     let (story, evidence) = *end;
-    let ui = &mut *ui.borrow_mut();
+    let ui = &mut **ui.borrow_mut();
     ui.clear_progress();
     if let Some(verdict) = story.verdict.as_ref().filter(|_| ui.is_for_people()) {
         let block = verdict_block(&evidence, verdict, ui.painter());

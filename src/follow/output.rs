@@ -5,10 +5,7 @@ use std::future::pending;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{
-    RunningJob,
-    log_tail::LogTail,
-};
+use super::{RunningJob, log_tail::LogTail};
 use crate::{
     environment::now,
     error::Result,

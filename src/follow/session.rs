@@ -188,7 +188,8 @@ where
         let job = self.evidence.job.as_ref();
         let plan = job.and_then(|job| job.plan.as_ref());
         let deadline = plan.map(|plan| plan.limits.job_deadline(plan.infrastructure_retries));
-        let over = job.and_then(|job| job.created).zip(deadline).is_some_and(|(created, deadline)| now.duration_since(created).unsigned_abs() > deadline);
+        let over =
+            job.and_then(|job| job.created).zip(deadline).is_some_and(|(created, deadline)| now.duration_since(created).unsigned_abs() > deadline);
         if over || job.is_none() {
             return Err(error);
         }

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use self::reader::{Progress, Reader};
-use crate::{kubernetes::connect::Cluster, model::job_event::{LogEvent, LogState}};
+use crate::{
+    kubernetes::connect::Cluster,
+    model::job_event::{LogEvent, LogState},
+};
 
 mod reader;
 mod request;
@@ -36,13 +39,7 @@ pub struct LogOptions {
 /// [`LogEvent::Unavailable`]. Ends early when the receiver is dropped, or when the sender of `state` is dropped
 /// before the container has ended.
 #[must_use]
-pub fn follow_log(
-    cluster: &Cluster,
-    pod: &str,
-    container: &str,
-    state: watch::Receiver<LogState>,
-    options: LogOptions,
-) -> mpsc::Receiver<LogEvent> {
+pub fn follow_log(cluster: &Cluster, pod: &str, container: &str, state: watch::Receiver<LogState>, options: LogOptions) -> mpsc::Receiver<LogEvent> {
     start(cluster, pod, container, options, state, Progress::Follow)
 }
 

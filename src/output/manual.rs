@@ -5,9 +5,10 @@ use crate::model::exit_code::ExitCode;
 /// Returns the part below `sbrun --help`.
 #[must_use]
 pub fn top() -> String {
-    let codes: String = ExitCode::TABLE.iter().map(|(code, meaning)| format!("  {:>3}  {meaning}\n", code.0)).collect();
+    let codes: Vec<String> = ExitCode::TABLE.iter().map(|(code, meaning)| format!("  {:>3}  {meaning}", code.0)).collect();
+    let codes = codes.join("\n");
     format!(
-        "Exit status:\n{codes}       any other code is the flow's own\n\n\
+        "Exit status:\n{codes}\n       any other code is the flow's own\n\n\
          Environment:\n  \
          SBRUN_<SETTING>    any setting, such as SBRUN_SIZE or SBRUN_TIMEOUT; a flag wins over it\n  \
          SBRUN_MAP          instance map to use\n  \

@@ -32,7 +32,8 @@ impl Column {
 #[must_use]
 pub fn render(columns: &[Column], mut rows: Vec<Vec<String>>, width: Option<usize>) -> String {
     if let (Some(width), Some(last)) = (width, columns.len().checked_sub(1)) {
-        let widest = |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count()).chain([columns[index].title.len()]).max();
+        let widest =
+            |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count()).chain([columns[index].title.len()]).max();
         let others: usize = (0..last).map(|index| widest(index).unwrap_or(0) + 2).sum();
         let room = width.saturating_sub(others).max(12);
         for cell in rows.iter_mut().filter_map(|row| row.get_mut(last)) {
@@ -61,7 +62,10 @@ mod tests {
     #[test]
     fn numbers_line_up_and_only_the_last_column_is_cut() {
         let columns = [Column::words("NAME"), Column::numbers("CPU"), Column::words("REASON")];
-        let rows = vec![vec!["a-rather-long-name".into(), "10".into(), "a long reason that does not fit".into()], vec!["b".into(), "2.5".into(), String::new()]];
+        let rows = vec![
+            vec!["a-rather-long-name".into(), "10".into(), "a long reason that does not fit".into()],
+            vec!["b".into(), "2.5".into(), String::new()],
+        ];
         assert_eq!(
             render(&columns, rows, Some(40)),
             "NAME                CPU  REASON\na-rather-long-name   10  a long reason…\nb                   2.5"

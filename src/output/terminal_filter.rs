@@ -245,7 +245,8 @@ mod tests {
 
     /// Returns bytes in which introducers, ends and parameters are frequent.
     fn hostile() -> impl Strategy<Value = Vec<u8>> {
-        let frequent: &[&[u8]] = &[b"\x1b", b"[", b"]", b"\x9b", b"\xc2", b"m", b"31", b";", b"?", b"\x07", b"\\", b"P", b"\n", b"\xe2\x82\xac", b"\x18"];
+        let frequent: &[&[u8]] =
+            &[b"\x1b", b"[", b"]", b"\x9b", b"\xc2", b"m", b"31", b";", b"?", b"\x07", b"\\", b"P", b"\n", b"\xe2\x82\xac", b"\x18"];
         let piece = prop_oneof![4 => prop::sample::select(frequent).prop_map(<[u8]>::to_vec), 1 => prop::collection::vec(any::<u8>(), 1..4)];
         prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
     }

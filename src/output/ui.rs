@@ -228,15 +228,12 @@ impl Ui {
     /// Writes an error with its causes and hints to standard error.
     pub fn error(&mut self, error: &Error) {
         self.progress = None;
-        let mut text = format!("{} {}\n", self.stderr.paint(Role::Bad, "error:"), error.message());
-        for cause in error.causes() {
-            text += &format!("  caused by: {}\n", cause.replace('\n', "\n    "));
-        }
-        for (index, hint) in error.hints().iter().enumerate() {
-            let gap = if index == 0 { "\n" } else { "" };
-            text += &format!("{gap}{} {}\n", self.stderr.paint(Role::Command, "hint:"), hint.replace('\n', "\n      "));
-        }
-        self.talk(text.as_bytes());
+        let mut lines = vec![format!("{} {}", self.stderr.paint(Role::Bad, "error:"), error.message())];
+        lines.extend(error.causes().iter().map(|cause| format!("  caused by: {}", cause.replace('\n', "\n    "))));
+        lines.extend(error.hints().first().map(|_| String::new()));
+        let heading = self.stderr.paint(Role::Command, "hint:");
+        lines.extend(error.hints().iter().map(|hint| format!("{heading} {}", hint.replace('\n', "\n      "))));
+        self.talk((lines.join("\n") + "\n").as_bytes());
     }
 
     /// Shows `text` on the redrawn line, where a terminal shows one; else nothing.

@@ -118,7 +118,8 @@ fn a_map_for_another_cluster() {
 fn a_credential_plugin_that_fails_or_is_missing_is_quoted() {
     let mut sandbox = sandbox();
     for (command, says) in [("echo 'sso session expired' >&2; exit 1", "sso session expired"), ("exit 3", "3")] {
-        let exec = format!("{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, \"{command}\"], interactiveMode: Never}}}}");
+        let exec =
+            format!("{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, \"{command}\"], interactiveMode: Never}}}}");
         let file = sandbox.write("config", kubeconfig("https://127.0.0.1:9").replace("{token: t}", &exec));
         sandbox.set("KUBECONFIG", file.to_string_lossy());
         drop(sandbox.command(["list"]).exits(77).says(&[says]));

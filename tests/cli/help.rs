@@ -26,7 +26,15 @@ fn every_command_has_help_with_an_argument_list() {
 #[test]
 fn a_wrong_command_line_exits_2() {
     let sandbox = Sandbox::new();
-    for arguments in [&["sumbit"][..], &["submit"], &["submit", "--size"], &["submit", "--frobnicate", "x.py"], &["list", "--state", "odd"], &["man", "nonsense"], &["logs", "-f", "--tail", "3", "x"]] {
+    for arguments in [
+        &["sumbit"][..],
+        &["submit"],
+        &["submit", "--size"],
+        &["submit", "--frobnicate", "x.py"],
+        &["list", "--state", "odd"],
+        &["man", "nonsense"],
+        &["logs", "-f", "--tail", "3", "x"],
+    ] {
         let output = sandbox.command(arguments).exits(2);
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output}");
     }

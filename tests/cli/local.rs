@@ -43,7 +43,10 @@ fn nothing_is_left_behind() {
     let temporary = sandbox.path("tmp");
     std::fs::create_dir(&temporary).unwrap();
     sandbox.set("TMPDIR", temporary.to_string_lossy());
-    sandbox.write("flow.py", "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\nprint(child.pid, flush=True)\n");
+    sandbox.write(
+        "flow.py",
+        "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\nprint(child.pid, flush=True)\n",
+    );
     let output = sandbox.command(["submit", "--local", "flow.py"]).exits(0);
     let child: i32 = output.text().trim().parse().unwrap();
     assert!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), None).is_err(), "a grandchild outlived the flow");

@@ -35,6 +35,9 @@ pub(crate) struct Namespace {
     pub(crate) sandbox: Sandbox,
 }
 
+/// The image that flows run in.
+const IMAGE: &str = "python:3";
+
 static KWOK: OnceLock<Cluster> = OnceLock::new();
 static REAL: OnceLock<Cluster> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -48,7 +51,19 @@ pub(crate) fn kwok() -> &'static Cluster {
 pub(crate) fn real() -> &'static Cluster {
     let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
     REAL.get_or_init(|| {
-        Cluster::start(&["real", "--images", &images, "--toleration-seconds", "8", "--node", "n1 labels=sbrun.dev/size=small", "--slow", "slow=8", "--refuse", "refused"])
+        Cluster::start(&[
+            "real",
+            "--images",
+            &images,
+            "--toleration-seconds",
+            "8",
+            "--node",
+            "n1 labels=sbrun.dev/size=small",
+            "--slow",
+            "slow=8",
+            "--refuse",
+            "refused",
+        ])
     })
 }
 
@@ -162,16 +177,12 @@ impl Namespace {
 
     /// Writes an instance map with one size for each name; `extra` lines go below `defaults`.
     pub(crate) fn map(&self, sizes: &[&str], defaults: &str) -> PathBuf {
-        let mut text = format!("version: 1\ndefaults:\n  image: {}\n{defaults}sizes:\n", self.image());
+        let mut text = format!("version: 1\ndefaults:\n  image: {IMAGE}\n{defaults}sizes:\n");
         for size in sizes {
-            text += &format!("  {size}:\n    footprint: {{cpu: 100m, memory: 128Mi}}\n    node_selector: {{sbrun.dev/size: {size}}}\n    tolerations: []\n");
+            let placement = format!("node_selector: {{sbrun.dev/size: {size}}}\n    tolerations: []");
+            text = format!("{text}  {size}:\n    footprint: {{cpu: 100m, memory: 128Mi}}\n    {placement}\n");
         }
         self.sandbox.write("instance-map.yaml", text)
-    }
-
-    /// Returns the image that flows run in.
-    pub(crate) fn image(&self) -> &'static str {
-        "python:3"
     }
 
     /// Writes a Job template whose pod carries these annotations, which steer simulated pods.

@@ -4,8 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::Read,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -29,7 +31,8 @@ impl Sandbox {
         let folder = TempDir::with_prefix("sbrun-test-").unwrap();
         std::fs::create_dir(folder.path().join("home")).unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
-        let mut variables: BTreeMap<String, String> = ["PATH", "LANG"].iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+        let mut variables: BTreeMap<String, String> =
+            ["PATH", "LANG"].iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
         variables.insert("HOME".into(), folder.path().join("home").to_string_lossy().into_owned());
         variables.insert("COLUMNS".into(), "100".into());
         Self { folder, variables }
@@ -63,7 +66,12 @@ impl Sandbox {
     /// Returns the command `sbrun ARGUMENTS`, ready to run in the working directory without standard input.
     pub(crate) fn prepare<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Command {
         let mut command = Command::new(SBRUN);
-        command.args(arguments.into_iter().map(|argument| argument.as_ref().to_owned())).env_clear().envs(&self.variables).current_dir(self.path("")).stdin(Stdio::null());
+        command
+            .args(arguments.into_iter().map(|argument| argument.as_ref().to_owned()))
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.path(""))
+            .stdin(Stdio::null());
         command
     }
 
@@ -79,17 +87,20 @@ impl Sandbox {
     }
 }
 
+/// Standard output and standard error so far.
+type Seen = (Vec<u8>, Vec<u8>);
+
 /// A started sbrun.
 pub(crate) struct Running {
     pub(crate) child: Child,
     stdout: Option<std::thread::JoinHandle<Vec<u8>>>,
     stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
-    seen: std::sync::Arc<std::sync::Mutex<(Vec<u8>, Vec<u8>)>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl Running {
     fn new(mut child: Child) -> Self {
-        let seen = std::sync::Arc::new(std::sync::Mutex::new((Vec::new(), Vec::new())));
+        let seen = Arc::new(Mutex::new((Vec::new(), Vec::new())));
         let stdout = read_all(child.stdout.take().unwrap(), seen.clone(), |seen| &mut seen.0);
         let stderr = read_all(child.stderr.take().unwrap(), seen.clone(), |seen| &mut seen.1);
         Self { child, stdout: Some(stdout), stderr: Some(stderr), seen }
@@ -140,19 +151,19 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        use std::os::unix::process::ExitStatusExt;
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
-        Output { code, stdout: self.stdout.take().unwrap().join().unwrap(), stderr: String::from_utf8_lossy(&self.stderr.take().unwrap().join().unwrap()).into_owned(), took: start.elapsed() }
+        Output {
+            code,
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            stderr: String::from_utf8_lossy(&self.stderr.take().unwrap().join().unwrap()).into_owned(),
+            took: start.elapsed(),
+        }
     }
 }
 
-fn read_all(
-    mut stream: impl Read + Send + 'static,
-    seen: std::sync::Arc<std::sync::Mutex<(Vec<u8>, Vec<u8>)>>,
-    side: fn(&mut (Vec<u8>, Vec<u8>)) -> &mut Vec<u8>,
-) -> std::thread::JoinHandle<Vec<u8>> {
+fn read_all(mut stream: impl Read + Send + 'static, seen: Arc<Mutex<Seen>>, side: fn(&mut Seen) -> &mut Vec<u8>) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
-        let (mut all, mut buffer) = (Vec::new(), [0; 65_536]);
+        let (mut all, mut buffer) = (Vec::new(), vec![0; 65_536]);
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             all.extend_from_slice(&buffer[..length]);
             side(&mut seen.lock().unwrap()).extend_from_slice(&buffer[..length]);

@@ -3,7 +3,10 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::{behaviour, common::{place::Place, sandbox::noise}};
+use crate::{
+    behaviour,
+    common::{place::Place, sandbox::noise},
+};
 
 behaviour! {
     fn a_flow_of_several_files(place: &Place) {
@@ -57,7 +60,7 @@ out.flush()
             expected.extend(format!("\rprogress {percent}%").bytes());
         }
         expected.push(b'\n');
-        expected.extend([b'x'; 200 * 1024]);
+        expected.extend(vec![b'x'; 200 * 1024]);
         expected.extend(b"\nto stderr\n");
         for number in 0..100_000 {
             expected.extend(format!("line {number}\n").bytes());

@@ -43,7 +43,14 @@ pub struct LaunchOptions {
 }
 
 /// Creates the Job of `plan`, follows it to its end unless detached, and returns the exit code of the verdict.
-pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+pub async fn on_cluster(
+    plan: LaunchPlan,
+    cluster: Cluster,
+    options: LaunchOptions,
+    context: &Context,
+    ui: &mut Ui,
+    results: &ResultFile,
+) -> Result<ExitCode> {
     let started = now();
     remember(&plan, &cluster, started, context, ui);
     let mut controls = interruptions(&plan, ui).listen()?;
@@ -111,7 +118,13 @@ fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
 async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui: &mut Ui) -> Result<ExitCode> {
     ui.clear_progress();
     let found = tokio::time::timeout(Duration::from_secs(3), jobs::find_own(cluster, plan)).await;
-    let ending = |by: &str| Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by: by.to_owned(), at: now(), message: None };
+    let ending = |by: &str| Ending {
+        outcome: Outcome::Cancelled,
+        reason: Reason::CancelledByUser.code().to_owned(),
+        by: by.to_owned(),
+        at: now(),
+        message: None,
+    };
     match (found, control) {
         (Ok(Ok(None)), _) => {
             ui.status("interrupted before anything was created");
@@ -126,8 +139,10 @@ async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui
             ui.status(&format!("left while submitting {}; see `sbrun why {}`", plan.name, plan.name));
             Ok(ExitCode::DETACHED)
         }
-        (Ok(Err(_)) | Err(_), _) => Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
-            .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name))),
+        (Ok(Err(_)) | Err(_), _) => {
+            Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
+                .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)))
+        }
     }
 }
 

@@ -210,8 +210,10 @@ fn check_target(target: Target<'_>, decided: &Decided) -> Result<()> {
 
 fn check_here(decided: &Decided) -> Result<()> {
     match (&decided.map, &decided.settings.size) {
-        (None, Some(Setting { origin: Origin::Flag(_), value })) => Err(Error::rejected(format!("there is no instance map that says what size `{value}` is"))
-            .hinted("leave `--size` out to use the whole machine, or name a map with `--map`")),
+        (None, Some(Setting { origin: Origin::Flag(_), value })) => {
+            Err(Error::rejected(format!("there is no instance map that says what size `{value}` is"))
+                .hinted("leave `--size` out to use the whole machine, or name a map with `--map`"))
+        }
         _ => Ok(()),
     }
 }
@@ -228,7 +230,8 @@ fn footprint(settings: &Settings, target: Target<'_>) -> Footprint {
     let asked = settings.footprint.unwrap_or_default();
     let Target::Here(machine) = target else { return asked };
     let cpu = settings.footprint.map(|footprint| footprint.cpu).or(settings.cpu.as_ref().map(|cpu| cpu.value)).unwrap_or(machine.cpu);
-    let memory = settings.footprint.map(|footprint| footprint.memory).or(settings.memory.as_ref().map(|memory| memory.value)).unwrap_or(machine.memory);
+    let memory =
+        settings.footprint.map(|footprint| footprint.memory).or(settings.memory.as_ref().map(|memory| memory.value)).unwrap_or(machine.memory);
     Footprint { cpu: cpu.min(machine.cpu), memory: memory.min(machine.memory), ..asked }
 }
 

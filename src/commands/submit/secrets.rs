@@ -30,8 +30,14 @@ pub fn parse(typed: &[String], environment: &Environment) -> Result<Vec<Secret>>
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let valid = !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if valid { Ok(()) } else { Err(Error::usage(format!("--secret: `{name}` is no name of a variable")).hinted("letters, digits and underscores, such as `API_TOKEN`")) }
+    let valid = !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if valid {
+        Ok(())
+    } else {
+        Err(Error::usage(format!("--secret: `{name}` is no name of a variable")).hinted("letters, digits and underscores, such as `API_TOKEN`"))
+    }
 }
 
 /// Returns the reference `SECRET/KEY`. What is not one is not repeated: it may be a value typed by mistake.
@@ -51,7 +57,8 @@ fn read(name: &str, environment: &Environment, known: &[Secret]) -> Result<Strin
     }
     let from_input = |secret: &Secret| matches!(secret.source, SecretSource::Value(_)) && !environment.variables.contains_key(&secret.name);
     if environment.stdin_is_terminal || known.iter().any(from_input) {
-        return Err(Error::usage(format!("there is no value for the secret `{name}`")).hinted(format!("set the variable {name}, or give the value on standard input")));
+        return Err(Error::usage(format!("there is no value for the secret `{name}`"))
+            .hinted(format!("set the variable {name}, or give the value on standard input")));
     }
     let mut value = String::new();
     let read = std::io::stdin().take(LONGEST + 1).read_to_string(&mut value);

@@ -118,16 +118,14 @@ async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<Job
         let parts: Vec<String> = [Some(maker), user, size, filter.selector.clone()].into_iter().flatten().collect();
         ListParams::default().labels(&parts.join(","))
     };
-    let (ours, prefect) = tokio::join!(
-        cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::ASK, &doing),
-        async {
+    let (ours, prefect) =
+        tokio::join!(cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::ASK, &doing), async {
             if filter.include_prefect {
                 cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), Patience::ASK, &doing).await
             } else {
                 Ok(Vec::new())
             }
-        },
-    );
+        },);
     let mut found: Vec<JobRecord> = Vec::new();
     for list in [ours, prefect] {
         let list = list.map_err(|error| explain(error, &doing))?;

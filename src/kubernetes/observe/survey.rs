@@ -9,7 +9,12 @@ use super::{attempt_record, merge};
 use crate::{
     environment,
     error::Result,
-    kubernetes::{connect::Cluster, error::{explain, is_forbidden}, labels, retry::Patience},
+    kubernetes::{
+        connect::Cluster,
+        error::{explain, is_forbidden},
+        labels,
+        retry::Patience,
+    },
     model::evidence::{AttemptRecord, Evidence, JobRecord},
 };
 

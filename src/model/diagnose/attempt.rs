@@ -10,6 +10,7 @@ use super::{
 use crate::model::{
     evidence::{AttemptRecord, ContainerState, Termination},
     outcome::Outcome,
+    package::bootstrap::FAILURE_PREFIX,
     reason::Reason,
     story::{Cause, Proof},
 };
@@ -20,8 +21,6 @@ const HOLD_SECONDS: i64 = 45;
 const SENT_BY_MACHINES: [i32; 2] = [137, 143];
 /// Exit codes of shells and runtimes for a signal: 128 + 1 to 128 + 31.
 const SIGNALS: std::ops::RangeInclusive<i32> = 129..=159;
-/// How long a program may have run that a shell could not even start.
-const NOT_STARTED_SECONDS: i64 = 2;
 
 /// What an attempt's evidence amounts to.
 pub(super) enum Judgement {
@@ -80,7 +79,7 @@ pub(super) fn judge(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Judgement
 
 fn judge_termination(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &Termination) -> Judgement {
     let code = termination.exit_code;
-    if is_start_error(&termination.reason) || never_started(attempt, termination) {
+    if is_start_error(&termination.reason) || never_started(termination) {
         return start_error(inquiry, attempt, termination).judged();
     }
     if let (Some(end), true) = (loss::by_disruption(inquiry, attempt), code != 0) {
@@ -225,16 +224,18 @@ fn start_error(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &Ter
     End::new(Outcome::Rejected, cause, termination.finished)
 }
 
-/// Returns whether a shell could not start the program: 126 or 127 at once, and its own words for it.
-fn never_started(attempt: &AttemptRecord, termination: &Termination) -> bool {
-    let words = ["not found", "No such file or directory", "Permission denied", "permission denied", "exec format error", "Exec format error"];
-    let at_once = match (attempt.started(), termination.finished) {
-        (Some(started), Some(finished)) => finished.duration_since(started).as_secs() <= NOT_STARTED_SECONDS,
+/// Returns whether the container was started and the flow never was: the runtime writes `exec PATH: …` into the log when the kernel
+/// refuses the program (runc then ends with 1, 126, 127 or 255), and so does sbrun's bootstrap in words of its own.
+///
+/// A shell script whose last command is not found also ends with 127, but that is the flow's own end.
+fn never_started(termination: &Termination) -> bool {
+    let output = termination.message.trim();
+    let refused = output.strip_prefix("exec ").is_some_and(|rest| !output.contains('\n') && rest.starts_with('/') && rest.contains(": "));
+    match termination.exit_code {
+        126 | 127 => refused || output.starts_with(FAILURE_PREFIX),
+        1 | 255 => refused,
         _ => false,
-    };
-    matches!(termination.exit_code, 126 | 127)
-        && at_once
-        && termination.message.lines().next_back().is_some_and(|line| words.iter().any(|word| line.contains(word)))
+    }
 }
 
 /// Returns the end of a pod in which another container failed before the flow's could start.

@@ -63,14 +63,14 @@ impl FollowView {
             JobEvent::Heartbeat(story) => self.heartbeat(ui, &story, now),
             JobEvent::Attempt { number, pod } => {
                 self.finish_line(ui)?;
-                self.talk(ui, Role::Caution, &format!("attempt {number} starts (pod {pod})"));
+                Self::talk(ui, Role::Caution, &format!("attempt {number} starts (pod {pod})"));
             }
             JobEvent::Output(bytes) => self.output(ui, bytes)?,
             JobEvent::Gap(gap) => {
                 self.finish_line(ui)?;
-                self.talk(ui, Role::Caution, &gap_words(&gap));
+                Self::talk(ui, Role::Caution, &gap_words(&gap));
             }
-            JobEvent::Notice(text) => self.talk(ui, Role::Caution, &text),
+            JobEvent::Notice(text) => Self::talk(ui, Role::Caution, &text),
             JobEvent::Finished(_) => {
                 ui.clear_progress();
                 self.finish_line(ui)?;
@@ -96,7 +96,8 @@ impl FollowView {
     }
 
     fn heartbeat(&mut self, ui: &mut Ui, story: &Story, now: Timestamp) {
-        if !self.quiet_changes && !(ui.stderr_is_terminal() && story.phase < Phase::Running) {
+        let redrawn = ui.stderr_is_terminal() && story.phase < Phase::Running;
+        if !(self.quiet_changes || redrawn) {
             self.talk_at(ui, &format!("still {}", status_line(story)), now);
         }
     }
@@ -108,7 +109,7 @@ impl FollowView {
         ui.status(&format!("{clock} {text}"));
     }
 
-    fn talk(&self, ui: &mut Ui, role: Role, text: &str) {
+    fn talk(ui: &mut Ui, role: Role, text: &str) {
         let line = ui.painter().paint(role, &format!("[sbrun: {text}]"));
         ui.talk(format!("{line}\n").as_bytes());
     }

@@ -86,7 +86,8 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
         Some(verdict) => lines.push(verdict_block(evidence, verdict, painter)),
         None => lines.extend(story.cause.iter().flat_map(|cause| cause_lines(cause, painter))),
     }
-    let proofs = story.verdict.as_ref().map(|verdict| &verdict.cause).or(story.cause.as_ref()).map(|cause| cause.evidence.as_slice()).unwrap_or_default();
+    let proofs =
+        story.verdict.as_ref().map(|verdict| &verdict.cause).or(story.cause.as_ref()).map(|cause| cause.evidence.as_slice()).unwrap_or_default();
     if !proofs.is_empty() {
         lines.push(painter.paint(Role::Faint, "  evidence:"));
     }
@@ -114,7 +115,11 @@ fn timeline(story: &Story, now: Timestamp, painter: Painter) -> Vec<String> {
     let mut lines = Vec::new();
     for (start, end) in story.phases.iter().zip(ends) {
         let until = end.or_else(|| story.verdict.as_ref().and_then(|verdict| verdict.finished)).unwrap_or(now);
-        let lasted = if start.phase == crate::model::story::Phase::Finished { String::new() } else { wording::span(until.duration_since(start.since).as_secs()) };
+        let lasted = if start.phase == crate::model::story::Phase::Finished {
+            String::new()
+        } else {
+            wording::span(until.duration_since(start.since).as_secs())
+        };
         let attempt = if attempts > 1 { format!("  attempt {}", start.attempt) } else { String::new() };
         let clock = start.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         lines.push(format!("  {}  {:<10} {lasted:>7}{attempt}", painter.paint(Role::Faint, &clock), start.phase.as_str()));

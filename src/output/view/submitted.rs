@@ -42,16 +42,11 @@ pub fn size_words(plan: &LaunchPlan) -> Option<String> {
 #[must_use]
 pub fn package_words(package: &Package) -> String {
     let size: usize = package.files.iter().map(|file| file.content.len()).sum();
-    let mut words = format!("{}, {}", wording::count(package.files.len(), "file"), Memory(size as u64));
-    let left_out: Vec<String> = package.left_out.iter().take(3).map(|left| format!("{} ({})", left.path, left.reason)).collect();
-    if !left_out.is_empty() {
-        words += &format!("; left out: {}", left_out.join(", "));
-        let more = package.left_out.len() - left_out.len();
-        if more > 0 {
-            words += &format!(", {more} more (--dry-run lists them)");
-        }
+    let words = format!("{}, {}", wording::count(package.files.len(), "file"), Memory(size as u64));
+    match package.left_out_summary() {
+        Some(summary) => format!("{words}; {summary}"),
+        None => words,
     }
-    words
 }
 
 /// Returns the list of a dry run: every file that travels and every one that does not.

@@ -13,7 +13,13 @@ fn clean_removes_finished_jobs_with_their_pods_and_nothing_else() {
     namespace.sandbox.write("flow.py", "print('hello')\n");
     let submit = |namespace: &crate::common::cluster::Namespace, run: &str| {
         namespace.template(&json!({"kwok.test/run": run}));
-        namespace.sandbox.command(["submit", "-s", "small", "--template", "template.json", "-d", "-o", "name", "flow.py"]).exits(0).text().trim().to_owned()
+        namespace
+            .sandbox
+            .command(["submit", "-s", "small", "--template", "template.json", "-d", "-o", "name", "flow.py"])
+            .exits(0)
+            .text()
+            .trim()
+            .to_owned()
     };
     let (done, running) = (submit(&namespace, "100ms"), submit(&namespace, "1h"));
     namespace.sandbox.set("SBRUN_USER", "bob");

@@ -15,7 +15,8 @@ fn follow(node: &str, arguments: &[&str]) -> (Namespace, Running, String) {
     namespace.map(&[node], "");
     namespace.template(&json!({"kwok.test/run": "1h"}));
     namespace.sandbox.write("flow.py", "print('hello')\n");
-    let mut running = namespace.sandbox.start([&["submit", "-s", node, "--template", "template.json", "-o", "json"], arguments, &["flow.py"]].concat());
+    let mut running =
+        namespace.sandbox.start([&["submit", "-s", node, "--template", "template.json", "-o", "json"], arguments, &["flow.py"]].concat());
     running.until("running");
     let pod = namespace.objects("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
     (namespace, running, pod)
@@ -61,7 +62,8 @@ fn the_node_is_drained() {
 
 fn evict(cluster: &Cluster, namespace: &str, pod: &str) {
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}});
-    let output = cluster.kubectl(&["create", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction"), "-f", "-"], Some(&eviction.to_string()));
+    let output =
+        cluster.kubectl(&["create", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction"), "-f", "-"], Some(&eviction.to_string()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -70,8 +72,13 @@ fn a_lost_attempt_is_replaced_when_asked_for() {
     let (namespace, mut running, pod) = follow("replaced", &["--infrastructure-retries", "1"]);
     evict(namespace.cluster, &namespace.name, &pod);
     running.until("attempt 2");
-    eventually("the second pod", || namespace.objects("pods").iter().any(|other| other["metadata"]["name"] != json!(pod) && other["status"]["phase"] == "Running"));
-    let second = namespace.objects("pods").iter().find(|other| other["status"]["phase"] == "Running").unwrap()["metadata"]["name"].as_str().unwrap().to_owned();
+    eventually("the second pod", || {
+        namespace.objects("pods").iter().any(|other| other["metadata"]["name"] != json!(pod) && other["status"]["phase"] == "Running")
+    });
+    let second = namespace.objects("pods").iter().find(|other| other["status"]["phase"] == "Running").unwrap()["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     evict(namespace.cluster, &namespace.name, &second);
     let report = ends(running, 75, "lost", "Lost.Drained");
     assert_eq!(report["attempts"], 2, "{report:#}");

@@ -61,7 +61,13 @@ fn it_never_fits() {
 #[test]
 fn a_taint_is_not_tolerated() {
     let namespace = namespace();
-    kwok().node_with("tainted-1", &json!({"sbrun.dev/size": "tainted"}), &json!([{"key": "team", "value": "ml", "effect": "NoSchedule"}]), "4", "8Gi");
+    kwok().node_with(
+        "tainted-1",
+        &json!({"sbrun.dev/size": "tainted"}),
+        &json!([{"key": "team", "value": "ml", "effect": "NoSchedule"}]),
+        "4",
+        "8Gi",
+    );
     namespace.map(&["tainted"], "");
     let name = submit(&namespace, &["-s", "tainted"]);
     let story = why(&namespace, &name, "Scheduling.Taint");
@@ -110,7 +116,8 @@ fn a_node_that_is_not_ready() {
 #[test]
 fn a_quota_that_can_never_hold_it_rejects() {
     let namespace = namespace();
-    namespace.apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "64Mi"}}}));
+    namespace
+        .apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "64Mi"}}}));
     namespace.map(&["small"], "");
     namespace.sandbox.write("flow.py", "print('hello')\n");
     let output = namespace.sandbox.command(["submit", "-s", "small", "flow.py"]).exits(78);
@@ -121,7 +128,8 @@ fn a_quota_that_can_never_hold_it_rejects() {
 fn a_quota_that_is_used_up_makes_it_wait() {
     let namespace = namespace();
     kwok().node("small-1", "small", "8", "32Gi");
-    namespace.apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "200Mi"}}}));
+    namespace
+        .apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "200Mi"}}}));
     eventually("the quota's status", || namespace.objects("resourcequotas")[0]["status"]["hard"].is_object());
     namespace.map(&["small"], "");
     namespace.template(&json!({"kwok.test/run": "1h"}));
@@ -160,7 +168,10 @@ fn no_node_in_time() {
     let report = output.json();
     assert_eq!((&report["outcome"], &report["reason"]), (&json!("no_node"), &json!("Timeout.Pending")), "{report:#}");
     assert!(report.to_string().contains("sbrun.dev/size"), "the last waiting cause is carried: {report:#}");
-    assert!(namespace.objects("pods").iter().all(|pod| pod["status"]["phase"] == "Failed" || !pod["metadata"]["deletionTimestamp"].is_null()), "nothing runs any more");
+    assert!(
+        namespace.objects("pods").iter().all(|pod| pod["status"]["phase"] == "Failed" || !pod["metadata"]["deletionTimestamp"].is_null()),
+        "nothing runs any more"
+    );
     drop(namespace.sandbox.command(["wait", report["name"].as_str().unwrap()]).exits(75));
 }
 

@@ -1,10 +1,8 @@
 //! What only real kubelets and containers show.
 
-use std::time::Instant;
-
 use serde_json::json;
 
-use crate::common::cluster::{Namespace, eventually, real};
+use crate::common::cluster::{Namespace, real};
 
 fn namespace() -> Namespace {
     let namespace = real().namespace();
@@ -16,21 +14,26 @@ fn namespace() -> Namespace {
 fn a_cancelled_flow_without_a_handler_is_gone_within_three_seconds() {
     let namespace = namespace();
     namespace.sandbox.write("flow.py", "import time\nprint('sleeping', flush=True)\ntime.sleep(600)\n");
-    let mut running = namespace.sandbox.start(["submit", "-s", "small", "flow.py"]);
+    let mut running = namespace.sandbox.start(["submit", "-s", "small", "-o", "json", "flow.py"]);
     running.until("sleeping");
     let name = namespace.objects("jobs")[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    let start = Instant::now();
     drop(namespace.sandbox.command(["cancel", &name]).exits(0));
-    eventually("the pod's end", || namespace.objects("pods").iter().all(|pod| pod["status"]["phase"] != "Running"));
-    assert!(start.elapsed().as_secs_f64() < 3.0, "{:?}", start.elapsed());
-    drop(running.finish().exits(143).says(&["cancelled"]));
+    let report = running.finish().exits(143).says(&["cancelled"]).json();
+    // By the clock of the node, so that a busy test machine does not count: from the decision to the end of the container.
+    let job = &namespace.objects("jobs")[0];
+    let ending: serde_json::Value = serde_json::from_str(job["metadata"]["annotations"]["sbrun.dev/ending"].as_str().unwrap()).unwrap();
+    let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let took = time(&report["finished"]).duration_since(time(&ending["at"]));
+    assert!(took.as_secs() < 3, "{took:?}");
 }
 
 #[test]
 fn restricted_pod_security_admits_the_pod_of_an_image_whose_user_is_root() {
     let namespace = real().namespace_with(&json!({"pod-security.kubernetes.io/enforce": "restricted"}));
     namespace.map(&["small"], "");
-    namespace.sandbox.write("flow.py", "import os, tempfile\nprint(os.getuid() != 0, os.access(os.environ['HOME'], os.W_OK), tempfile.mkdtemp() != '')\n");
+    namespace
+        .sandbox
+        .write("flow.py", "import os, tempfile\nprint(os.getuid() != 0, os.access(os.environ['HOME'], os.W_OK), tempfile.mkdtemp() != '')\n");
     let output = namespace.sandbox.command(["submit", "-s", "small", "flow.py"]).exits(0);
     assert_eq!(output.text(), "True True True\n");
     assert!(!namespace.kubectl(&["get", "events"]).contains("FailedCreate"));
@@ -47,7 +50,9 @@ fn the_flow_is_not_process_one_and_may_write_beside_itself() {
 #[test]
 fn submit_wait_and_logs_agree_in_real_containers() {
     let namespace = namespace();
-    for (line, code) in [("pass", 0), ("sys.exit(7)", 7), ("os.kill(os.getpid(), 15)", 143), ("hoard = [bytearray(8 << 20) for _ in range(1000)]", 137)] {
+    for (line, code) in
+        [("pass", 0), ("sys.exit(7)", 7), ("os.kill(os.getpid(), 15)", 143), ("hoard = [bytearray(8 << 20) for _ in range(1000)]", 137)]
+    {
         namespace.sandbox.write("flow.py", format!("import os, sys\nprint('said', flush=True)\n{line}\n"));
         let submitted = namespace.sandbox.command(["submit", "-s", "small", "-o", "json", "flow.py"]).exits(code).json();
         let name = submitted["name"].as_str().unwrap();
@@ -64,7 +69,7 @@ fn two_followers_and_a_later_reader_see_the_same() {
     let name = namespace.sandbox.command(["submit", "-s", "small", "-d", "-o", "name", "flow.py"]).exits(0).text();
     let name = name.trim();
     let (first, second) = (namespace.sandbox.start(["logs", "-f", name]), namespace.sandbox.start(["logs", "-f", name]));
-    let expected: String = (0..30).map(|n| format!("line {n}\n")).collect();
+    let expected = (0..30).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
     assert_eq!(first.finish().exits(0).text(), expected);
     assert_eq!(second.finish().exits(0).text(), expected);
     assert_eq!(namespace.sandbox.command(["logs", name]).exits(0).text(), expected);

@@ -26,7 +26,11 @@ fn a_refused_image() {
 
 #[test]
 fn an_image_whose_name_is_no_name() {
-    submit("Not A Name", 78, "Image.Invalid");
+    let namespace = real().namespace();
+    namespace.map(&["small"], "");
+    namespace.sandbox.write("flow.py", "print('hello')\n");
+    drop(namespace.sandbox.command(["submit", "-s", "small", "--image", "Not A Name", "flow.py"]).exits(2).says(&["Not A Name", "--image"]));
+    assert!(namespace.objects("jobs").is_empty());
 }
 
 #[test]

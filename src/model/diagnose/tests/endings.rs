@@ -126,16 +126,20 @@ fn a_footprint_in_the_termination_message_is_no_output() {
 }
 
 #[test]
-fn a_program_that_a_shell_cannot_find_was_never_started() {
-    let ended = |code: i32, finished: i64, message: &str| {
+fn only_the_runtime_and_the_bootstrap_say_that_a_flow_was_never_started() {
+    let ended = |code: i32, message: &str| {
         mk_evidence([mk_ended(code, "Error").with(|attempt| {
             let ContainerState::Terminated(termination) = &mut attempt.container else { return };
-            (termination.finished, termination.message) = (Some(at(finished)), message.into());
+            termination.message = message.into();
         })])
     };
-    assert_eq!(end(&ended(127, 10, "sh: 1: exec: python3: not found\n"), 200), (Outcome::Rejected, Reason::FlowStartError, 78));
-    assert_eq!(end(&ended(127, 90, "sh: 1: convert: not found\n"), 200), (Outcome::Failed, Reason::FlowFailed, 127));
-    assert_eq!(end(&ended(127, 10, ""), 200), (Outcome::Failed, Reason::FlowFailed, 127));
+    let rejected = (Outcome::Rejected, Reason::FlowStartError, 78);
+    assert_eq!(end(&ended(1, "exec /sbrun/flow/flow.sh: no such file or directory"), 200), rejected);
+    assert_eq!(end(&ended(255, "exec /sbrun/flow/flow.sh: exec format error\n"), 200), rejected);
+    assert_eq!(end(&ended(126, "sbrun: cannot start the flow: [Errno 28] No space left on device\n"), 200), rejected);
+    assert_eq!(end(&ended(127, "sh: 1: exec: convert: not found\n"), 200), (Outcome::Failed, Reason::FlowFailed, 127));
+    assert_eq!(end(&ended(1, "printed before\nexec /x: no such file\n"), 200), (Outcome::Failed, Reason::FlowFailed, 1));
+    assert_eq!(end(&ended(127, ""), 200), (Outcome::Failed, Reason::FlowFailed, 127));
 }
 
 #[test]

@@ -1,0 +1,321 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sbrun_global_optspecs
+    string join \n o/output= map= context= n/namespace= q/quiet v/verbose color= y/yes h/help V/version
+end
+
+function __fish_sbrun_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sbrun_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sbrun_using_subcommand
+    set -l cmd (__fish_sbrun_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sbrun -n "__fish_sbrun_needs_command" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_needs_command" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_needs_command" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_needs_command" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_needs_command" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_needs_command" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_needs_command" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_needs_command" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_needs_command" -s V -l version -d 'Print version'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "submit" -d 'Run a flow on a machine of its size'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "logs" -d 'Print the output of a job'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "wait" -d 'Wait until jobs have finished'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "why" -d 'Explain a job: where it stands, why, and what to do next'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "list" -d 'List jobs'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "cancel" -d 'Stop jobs and keep their record'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "rerun" -d 'Run a job again, with the code and arguments that it recorded'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "clean" -d 'Remove finished jobs and whatever belongs to them'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "sizes" -d 'Show the sizes that the instance map offers'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "config" -d 'Show settings with their origin'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "version" -d 'Show the versions of sbrun and of the cluster'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "man" -d 'Print the manual page of a command'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "generate" -d 'Write completions and manual pages into a folder'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s s -l size -d 'Size profile of the instance map' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l cpu -d 'CPU request, within the size (such as `2` or `1500m`)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l memory -d 'Memory request and limit, within the size (such as `6Gi`)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l image -d 'Container image' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l template -d 'Job manifest to merge under what sbrun sets' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l name -d 'Name of the job, instead of the flow\'s' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l key -d 'Idempotency key: the same key never makes a second job' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s l -l label -d 'Label of the job (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s e -l env -d 'Environment variable of the flow (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l env-file -d 'File with lines NAME=VALUE (can be repeated)' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l secret -d 'Secret: NAME takes the value of that variable here, else of standard input; NAME=SECRET/KEY an existing one (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l root -d 'Folder that travels with the flow and is its working directory' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l include -d 'Send these files although they are ignored (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l exclude -d 'Do not send these files (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l timeout -d 'Longest run of one attempt (such as `90s`, `15m`, `2h`, `1d`)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l pending-timeout -d 'Longest wait for a node, once it is our turn' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l queue-timeout -d 'Longest wait for our turn behind a group at its maximum' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l stall-timeout -d 'Longest silence while it runs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l infrastructure-retries -d 'How often a running pod that the infrastructure took is replaced' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l on-interrupt -d 'What an interruption without a terminal does; `cancel` in a pipeline, else `detach`' -r -f -a "cancel\t'End the job'
+detach\t'Let it go on'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l lease -d 'How long the job outlives a vanished sbrun, with --on-interrupt cancel' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l log-file -d 'Also write the flow\'s output to this file' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l dry-run -d 'Show what would be sent and send nothing; `server` lets the API server check it' -r -f -a "client\t'Nothing is sent'
+server\t'The API server checks it and keeps nothing'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l local -d 'Run here instead of on a cluster, under the same limits'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l in-place -d 'With --local: run in the flow\'s own folder instead of an unpacked copy'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s d -l detach -d 'Create the job and do not wait for it'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l raw -d 'Let every escape sequence of the flow through to the terminal'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l tail -d 'Only the last lines' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l since -d 'Only output of this last time' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l attempt -d 'Only of this attempt, counted from 1' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l log-file -d 'Also write the output to this file' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s f -l follow -d 'Go on until the job ends, and exit as it did'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l timestamps -d 'Write the time before each line'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -l raw -d 'Let every escape sequence of the flow through to the terminal'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -l timeout -d 'Stop waiting after this time, with exit code 124; the jobs go on' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s s -l size -d 'Only of this size' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l since -d 'Only created within this time' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s l -l label -d 'Only with this label (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l state -d 'Only in this state: active, finished, unsuccessful, or an outcome such as out_of_memory' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l all -d 'Every job there is, not only active and recent ones'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -l mine -d 'Only mine'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s m -l message -d 'Why, for whoever looks at the job later' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -l wait -d 'Return only when nothing of the jobs runs any more'
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s s -l size -d 'At another size' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -l log-file -d 'Also write the flow\'s output to this file' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s d -l detach -d 'Create the job and do not wait for it'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -l raw -d 'Let every escape sequence of the flow through to the terminal'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand rerun" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l older -d 'Only jobs that ended at least this long ago' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l state -d 'Only in this state: finished, unsuccessful, or an outcome such as succeeded' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l all-users -d 'Everybody\'s jobs, not only mine'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -l dry-run -d 'Show what would be removed and remove nothing'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s s -l size -d 'As if this size were asked for' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -l client -d 'Do not ask the cluster'
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
