@@ -12,7 +12,7 @@ pub use args::SubmitArgs;
 
 use super::{context::Context, logs::open_log_file};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     follow::machine::MachineJob,
     kubernetes::{
         checks::{self, Purpose},
@@ -46,17 +46,16 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
     // What is wrong with the flow or the map is said even where there is no cluster: it is the nearer mistake.
     let cluster = connected.as_ref().ok();
     let decided = resolve::decide(&arguments, context, cluster, files).await?;
-    let Some(cluster) = cluster else {
-        let here = Target::Here(local::machine()?);
-        drop(resolve::plan(&arguments, context, here, &decided).await?);
-        return Err(connected.map(drop).err().unwrap_or_else(|| Error::internal("a connection got lost")));
-    };
-    let mut resolved = resolve::plan(&arguments, context, Target::Cluster(cluster), &decided).await?;
-    resolve::tell(&decided, &resolved, ui);
+    let unconnected = decided.settings.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
+    let namespace = cluster.map_or(unconnected, |cluster| cluster.namespace.as_str());
+    let mut resolved = resolve::plan(&arguments, context, Target::Cluster(namespace), &decided).await?;
     if arguments.dry_run == Some(DryRun::Client) {
-        resolved.plan.user = context.stated_user().unwrap_or_default();
+        resolve::tell(&decided, &resolved, ui);
+        resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
+    let cluster = &connected?;
+    resolve::tell(&decided, &resolved, ui);
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
     let checked = async { checks::check(cluster, &resolved.plan, purpose).await };
     let (user, checked) = tokio::join!(context.user(Some(cluster)), checked);

@@ -42,10 +42,10 @@ pub struct Resolved {
 }
 
 /// Where the flow will run.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Target<'target> {
-    /// On this cluster.
-    Cluster(&'target Cluster),
+    /// In this namespace of a cluster.
+    Cluster(&'target str),
     /// On this machine, which has this much.
     Here(Allocatable),
 }
@@ -190,11 +190,11 @@ fn profile(decided: &Decided) -> Result<Option<&SizeProfile>> {
 
 /// A cluster needs a size and an image; this machine does not.
 fn check_target(target: Target<'_>, decided: &Decided) -> Result<()> {
-    let Target::Cluster(cluster) = target else { return check_here(decided) };
+    let Target::Cluster(namespace) = target else { return check_here(decided) };
     let Some(found) = &decided.map else {
         return Err(Error::rejected("there is no instance map, so no size is known")
             .hinted("write `instance-map.yaml` (docs/instance-map.md shows how), or name one with `--map` or SBRUN_MAP")
-            .hinted(format!("also looked for: ConfigMap `sbrun-instance-map` in namespace `{}`", cluster.namespace))
+            .hinted(format!("also looked for: ConfigMap `sbrun-instance-map` in namespace `{namespace}`"))
             .hinted("`--local` runs the flow here, without a map"));
     };
     let offered: Vec<String> = found.map.sizes.iter().map(|size| format!("`{}`", size.name)).collect();
@@ -220,7 +220,7 @@ fn check_here(decided: &Decided) -> Result<()> {
 
 fn namespace(target: Target<'_>) -> String {
     match target {
-        Target::Cluster(cluster) => cluster.namespace.clone(),
+        Target::Cluster(namespace) => namespace.to_owned(),
         Target::Here(_) => "local".to_owned(),
     }
 }

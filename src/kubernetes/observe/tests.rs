@@ -356,7 +356,10 @@ mod merging {
         merge::job(&mut evidence, Some(record("u1")), None, at("10:00:00"));
         merge::job(&mut evidence, Some(record("u2")), Some("u1"), at("10:01:00"));
         merge::job(&mut evidence, None, Some("u1"), at("10:02:00"));
-        assert_eq!(evidence, Evidence { job: Some(record("u1")), job_gone: Some(at("10:01:00")), ..Evidence::default() });
+        assert_eq!(
+            evidence,
+            Evidence { job: Some(record("u1")), job_seen: Some(at("10:00:00")), job_gone: Some(at("10:01:00")), ..Evidence::default() }
+        );
     }
 
     #[test]
