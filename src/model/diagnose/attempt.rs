@@ -119,7 +119,7 @@ fn judge_without_status(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Judge
     if let Some(end) = failed_before_the_flow(inquiry, attempt) {
         return end.judged();
     }
-    if attempt.deleted.is_some() {
+    if matches!(&attempt.container, ContainerState::Terminated(made_up) if was_stopped(attempt, made_up)) {
         return Judgement::Stopped;
     }
     loss::by_missing_status(inquiry, attempt).map_or(Judgement::Stopped, End::judged)

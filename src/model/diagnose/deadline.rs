@@ -15,7 +15,7 @@ use crate::model::{
 
 /// Returns why the Job's deadline was reached: somebody set it, the lease ran out, or time did.
 pub(super) fn by_deadline(inquiry: &Inquiry<'_>, proof: Proof) -> End {
-    if let Some(ending) = inquiry.job().and_then(|job| job.ending.as_ref()) {
+    if let Some(ending) = inquiry.ending() {
         let mut end = by_ending(inquiry, ending);
         end.cause.evidence.push(proof);
         return end;

@@ -21,7 +21,7 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     let Some(job) = inquiry.job() else {
         return Vec::new();
     };
-    let stopping = match (&job.ending, inquiry.job_condition("FailureTarget")) {
+    let stopping = match (inquiry.ending(), inquiry.job_condition("FailureTarget")) {
         (Some(ending), _) => Some(deadline::by_ending(inquiry, ending).cause),
         (None, Some(condition)) if condition.reason == "DeadlineExceeded" => {
             Some(deadline::by_deadline(inquiry, condition.proof(&format!("job {}", job.name))).cause)
