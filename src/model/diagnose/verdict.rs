@@ -191,8 +191,8 @@ fn unreachable(inquiry: &Inquiry<'_>) -> Option<End> {
     let summary = format!("node `{node}` has not answered for over 6 minutes, and the flow may still be running there");
     let cause = Cause::new(Reason::UnknownNodeUnreachable, summary)
         .proven_by([unready.proof(&format!("node {node}"))])
-        .advising(inquiry.kubectl(&format!("describe node {node}")))
-        .advising(["when the machine is surely gone, delete its node object: the job then ends as lost".to_owned()]);
+        .advising([format!("kubectl describe node {node}")])
+        .advising([format!("kubectl delete node {node}   (once its machine is surely gone: the job then ends as lost)")]);
     Some(End::new(Outcome::Unknown, cause, Some(after(silent, UNREACHABLE_SECONDS))))
 }
 

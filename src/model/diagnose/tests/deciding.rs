@@ -38,8 +38,8 @@ fn a_wait_for_a_node_ends_with_what_it_waited_for() {
     assert_eq!((outcome, reason.as_str()), (Outcome::NoNode, "Timeout.Pending"));
     assert_eq!(
         message,
-        "none within 20m (Scheduling.NoSuchGroup: no node carries `sbrun.dev/size=xlarge`; node group `flows-xlarge` rests at 0, or its nodes have \
-         other labels)"
+        "waited 20m; Scheduling.NoSuchGroup: no node carries `sbrun.dev/size=xlarge`; node group `flows-xlarge` rests at 0, or its nodes have other \
+         labels"
     );
 }
 
@@ -101,6 +101,18 @@ fn a_missing_secret_may_still_come_until_the_pending_timeout() {
 }
 
 #[test]
+fn the_wait_of_an_earlier_attempt_does_not_count() {
+    let lost = mk_ended(143, "Error").with(|attempt| attempt.disruption = Some(mk_condition("DisruptionTarget", "DeletionByPodGC", "", at(1999))));
+    let second = mk_waiting("CreateContainerConfigError", "secret \"api\" not found").with(|attempt| {
+        attempt.created = Some(at(2000));
+        attempt.scheduled = Some(mk_condition("PodScheduled", "", "", at(2000)));
+    });
+    let evidence = mk_evidence([lost, second]).with(|evidence| change_plan(evidence, |plan| plan.infrastructure_retries = 1));
+    assert_eq!(decision(&evidence, 3199), None);
+    assert_eq!(decision(&evidence, 3200), Some((Outcome::Rejected, "Config.SecretMissing".into())));
+}
+
+#[test]
 fn a_slow_start_on_a_node_is_not_timed() {
     let evidence = mk_evidence([mk_waiting("ContainerCreating", "")]);
     assert_eq!(decision(&evidence, 20_000), None);
@@ -115,6 +127,8 @@ fn silence_counts_from_the_last_output_or_the_start() {
     let heard = silent.clone().with(|evidence| evidence.last_output = Some(at(100)));
     assert_eq!(decision_with(&heard, &limits, 399), None);
     assert_eq!(decision_with(&heard, &limits, 400), Some((Outcome::TimedOut, "Timeout.Stall".into(), "last output at 2026-11-24T10:01:40Z".into())));
+    let earlier = silent.clone().with(|evidence| evidence.last_output = Some(at(2)));
+    assert_eq!(decision_with(&earlier, &limits, 309), None, "an earlier attempt's output");
     let stopping = silent.with(|evidence| evidence.attempts[0].deleted = Some(at(300)));
     assert_eq!(decision_with(&stopping, &limits, 900), None);
     assert_eq!(decision(&heard, 900), None, "no limit was asked for");

@@ -309,12 +309,12 @@ fn time_ends() -> Vec<Scenario> {
         scenario("deadline before any container", never, Over(NoNode, TimeoutPending, 75, None)),
         scenario(
             "pending timeout",
-            mk_ended_by([mk_unscheduled(FULL)], mk_ending(NoNode, "Timeout.Pending", Some("none within 20m"))),
+            mk_ended_by([mk_unscheduled(FULL)], mk_ending(NoNode, "Timeout.Pending", Some("waited 20m"))),
             Over(NoNode, TimeoutPending, 75, None),
         ),
         scenario(
             "queue timeout",
-            mk_ended_by([mk_unscheduled(FULL)], mk_ending(NoNode, "Timeout.Queue", Some("our turn did not come within 12h"))),
+            mk_ended_by([mk_unscheduled(FULL)], mk_ending(NoNode, "Timeout.Queue", Some("waited 12h"))),
             Over(NoNode, TimeoutQueue, 75, None),
         ),
         scenario("lease", leased, Over(Cancelled, CancelledLease, 143, None)),
