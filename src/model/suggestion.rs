@@ -3,8 +3,14 @@
 /// How alike two words must be, from 0 to 1, for one to be suggested for the other.
 const LIKENESS: f64 = 0.6;
 
+/// Longer words are no misspelt names, and comparing them would take long.
+const LONGEST: usize = 100;
+
 /// Returns the candidate that is most like `word`, when any is alike enough to be what was meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase());
     let scored = candidates.into_iter().map(|candidate| (likeness(candidate), candidate)).filter(|(likeness, _)| *likeness >= LIKENESS);
@@ -34,6 +40,7 @@ mod tests {
         assert_eq!(closest("tiemout", keys), Some("timeout"));
         assert_eq!(closest("colour", keys), None);
         assert_eq!(closest("", keys), None);
+        assert_eq!(closest(&"footprint".repeat(100), keys), None);
     }
 
     #[test]
