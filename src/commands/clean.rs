@@ -69,7 +69,7 @@ pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Res
     if arguments.state == Some(State::Active) {
         return Err(Error::usage("clean removes finished jobs only").hinted("`sbrun cancel JOB` ends a job first"));
     }
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let user = if arguments.all_users { None } else { Some(context.user(Some(&cluster)).await.label) };
     let filter = ListFilter { user, include_prefect: false, ..ListFilter::default() };
     let records = jobs::list(&cluster, &filter).await?.into_iter().filter(|record| record.maker == Maker::Sbrun).collect();

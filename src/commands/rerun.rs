@@ -56,7 +56,7 @@ pub struct RerunArgs {
 /// Launches again what a Job recorded: files, arguments, image, settings. Secrets are read anew.
 pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let Some(record) = Referrer::new(context, &cluster).find_to_change(&arguments.job, "rerun", ui).await? else { return Ok(ExitCode::FAILURE) };
     let Some(recorded) = record.plan.as_deref().cloned() else {
         return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));

@@ -26,6 +26,7 @@ use crate::{
         ui::{Format, Ui},
         view::submitted,
     },
+    store::map_file::FoundMap,
 };
 use args::DryRun;
 use launch::LaunchOptions;
@@ -41,8 +42,10 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
         return submit_here(&arguments, options, context, ui, &results).await;
     }
     let files = context.find_map()?;
-    let namespace = files.as_ref().and_then(|found| found.map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()));
-    let connected = context.connect(namespace).await.map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
+    let connected = context
+        .connect(files.as_ref().and_then(FoundMap::namespace))
+        .await
+        .map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
     // What is wrong with the flow or the map is said even where there is no cluster: it is the nearer mistake.
     let cluster = connected.as_ref().ok();
     let decided = resolve::decide(&arguments, context, cluster, files).await?;

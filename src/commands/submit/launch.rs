@@ -135,7 +135,7 @@ async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui
             ui.status(&format!("cancelled {}", plan.name));
             Ok(ExitCode::CANCELLED)
         }
-        (Ok(Ok(Some(_))), Control::Detach) => {
+        (Ok(Ok(Some(_))), Control::Detach | Control::Ask(_)) => {
             ui.status(&format!("left while submitting {}; see `sbrun why {}`", plan.name, plan.name));
             Ok(ExitCode::DETACHED)
         }

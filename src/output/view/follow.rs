@@ -71,7 +71,7 @@ impl FollowView {
                 Self::talk(ui, Role::Caution, &gap_words(&gap));
             }
             JobEvent::Notice(text) => Self::talk(ui, Role::Caution, &text),
-            JobEvent::Finished(_) => {
+            JobEvent::Finished(_) | JobEvent::Asking => {
                 ui.clear_progress();
                 self.finish_line(ui)?;
             }
@@ -166,6 +166,7 @@ fn show_line(ui: &mut Ui, event: &JobEvent, now: Timestamp) -> Result<()> {
         JobEvent::Attempt { number, pod } => json!({"schema": format::SCHEMA, "event": "attempt", "at": now, "attempt": number, "pod": pod}),
         JobEvent::Output(bytes) => json!({"schema": format::SCHEMA, "event": "output", "at": now, "text": String::from_utf8_lossy(bytes)}),
         JobEvent::Gap(gap) => json!({"schema": format::SCHEMA, "event": "gap", "at": now, "after": gap.after, "until": gap.until, "why": gap.why}),
+        JobEvent::Asking => return Ok(()),
         JobEvent::Notice(text) => json!({"schema": format::SCHEMA, "event": "notice", "at": now, "text": text}),
         JobEvent::Finished(story) => {
             let report = JobReport::new(&Evidence::default(), story);
