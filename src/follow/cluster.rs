@@ -68,11 +68,14 @@ impl RunningJob for ClusterJob {
             Detail::Basic => observe::Detail::Basic,
             Detail::Waiting => observe::Detail::Waiting,
         };
+        if let Some(wakeups) = &mut self.wakeups {
+            observe::note_pods(evidence, wakeups.take_pods());
+        }
         observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await
     }
 
     async fn changed(&mut self, limit: Duration) {
-        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name)).changed(limit).await;
+        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name, &self.uid)).changed(limit).await;
     }
 
     fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
