@@ -104,13 +104,13 @@ async fn describe_run(run: &Run, plan: &LaunchPlan, ui: &mut Ui) {
     if ui.is_quiet() {
         return;
     }
-    let python = run.python().await.map(|python| format!(" by {} ({})", python.path.display(), python.version)).unwrap_or_default();
+    let python = run.python().await.map(|python| format!(", Python {} ({})", python.version, python.path.display())).unwrap_or_default();
     let enforced = match run.enforcement() {
         Enforcement::Cgroup => "",
-        Enforcement::Sampling { .. } => ", enforced by sampling",
+        Enforcement::Sampling { .. } => " (enforced by sampling)",
     };
-    let size = plan.size.as_ref().map(|size| format!(" of size {size}")).unwrap_or_default();
-    ui.status(&format!("running here{python}: {} CPUs, {} of memory{size}{enforced}", plan.footprint.cpu, plan.footprint.memory));
+    let size = plan.size.as_ref().map(|size| format!(" as size {size}")).unwrap_or_default();
+    ui.status(&format!("running here{size}: {} CPUs, {} of memory{enforced}{python}", plan.footprint.cpu, plan.footprint.memory));
     ui.detail(&format!("code {}", submitted::package_words(&plan.package)));
     for notice in run.notices() {
         ui.status(&format!("note: {notice}"));

@@ -132,11 +132,17 @@ impl FollowView {
         Ok(())
     }
 
-    /// Ends an output line that the flow left open, so that what sbrun says starts on a line of its own. Only on a terminal:
-    /// a pipe gets the flow's bytes and nothing else.
+    /// Ends an output line that the flow left open, so that what sbrun says starts on a line of its own. A pipe gets the flow's
+    /// bytes and nothing else; then standard error goes to a new line, since a pipeline often shows both in one log.
     fn finish_line(&mut self, ui: &mut Ui) -> Result<()> {
         let open = self.last_byte.take().is_some_and(|byte| byte != b'\n');
-        if open && ui.is_for_people() && ui.stdout_is_terminal() { ui.data(b"\n") } else { Ok(()) }
+        if open && ui.is_for_people() && ui.stdout_is_terminal() {
+            return ui.data(b"\n");
+        }
+        if open {
+            ui.status("");
+        }
+        Ok(())
     }
 }
 
