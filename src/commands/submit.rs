@@ -36,10 +36,18 @@ use result_file::ResultFile;
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
+    let result = resolve_and_launch(&arguments, context, ui, &results).await;
+    if let Err(error) = &result {
+        results.refuse(error, ui)?;
+    }
+    result
+}
+
+async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let options =
         LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
     if arguments.local {
-        return submit_here(&arguments, options, context, ui, &results).await;
+        return submit_here(arguments, options, context, ui, results).await;
     }
     let files = context.find_map()?;
     let connected = context
@@ -48,10 +56,10 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
         .map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
     // What is wrong with the flow or the map is said even where there is no cluster: it is the nearer mistake.
     let cluster = connected.as_ref().ok();
-    let decided = resolve::decide(&arguments, context, cluster, files).await?;
+    let decided = resolve::decide(arguments, context, cluster, files).await?;
     let unconnected = decided.settings.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let namespace = cluster.map_or(unconnected, |cluster| cluster.namespace.as_str());
-    let mut resolved = resolve::plan(&arguments, context, Target::Cluster(namespace), &decided).await?;
+    let mut resolved = resolve::plan(arguments, context, Target::Cluster(namespace), &decided).await?;
     if arguments.dry_run == Some(DryRun::Client) {
         resolve::tell(&decided, &resolved, ui);
         resolved.plan.user = context.user(None).await;
@@ -70,7 +78,7 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
     let Resolved { plan, .. } = resolved;
-    launch::on_cluster(plan, cluster.clone(), options, context, ui, &results).await
+    launch::on_cluster(plan, cluster.clone(), options, context, ui, results).await
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
