@@ -14,6 +14,7 @@ pub fn top() -> String {
          SBRUN_MAP          instance map to use\n  \
          SBRUN_USER         who I am, for `list --mine` and `@latest`\n  \
          SBRUN_RESULT_FILE  file that gets the result as JSON: emptied at the start, written at the end\n  \
+         CI                 when set, an interruption cancels the job instead of leaving it\n  \
          KUBECONFIG         the cluster, as for kubectl\n  \
          NO_COLOR           no colour\n\n\
          Files:\n  \
@@ -21,7 +22,7 @@ pub fn top() -> String {
          ~/.config/sbrun/instance-map.yaml    the same for you alone\n  \
          .sbrunignore                         what does not travel with the flow, in the words of .gitignore\n  \
          ~/.local/state/sbrun/runs/           what was submitted from here\n\n\
-         Reasons and outcomes are in docs/reasons.md and docs/exit-codes.md."
+         The guide is docs/guide.md; reasons and outcomes are in docs/reasons.md and docs/exit-codes.md."
     )
 }
 
@@ -31,7 +32,8 @@ pub fn submit() -> String {
     "Examples:\n  \
      sbrun submit --size xlarge flow.py -- --day 2026-11-01\n  \
      sbrun submit --local examples/hello.py\n  \
-     sbrun submit --size small --detach --key \"$GITHUB_RUN_ID-$GITHUB_JOB\" etl.py\n  \
+     sbrun submit --size small --detach etl.py\n  \
+     exec sbrun submit --size small --key \"$GITHUB_RUN_ID-$GITHUB_JOB\" etl.py\n  \
      sbrun submit --size small --secret API_TOKEN --env STAGE=prod etl.py\n  \
      sbrun submit --size small --dry-run etl.py\n\n\
      Settings come from, first one wins: flag, SBRUN_* variable, a line `# sbrun: size=xlarge timeout=2h` at the top of the \
