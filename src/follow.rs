@@ -13,7 +13,7 @@ mod session;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::Result,
@@ -24,8 +24,10 @@ pub use launcher::{Detail, RunningJob};
 use session::Session;
 
 /// What a follower is asked to do from outside the loop.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Control {
+    /// Keep quiet until the next control comes: somebody is being asked a question. Says back when it is quiet.
+    Ask(oneshot::Sender<()>),
     /// Leave; the job goes on.
     Detach,
     /// End the job as cancelled and see it end.

@@ -41,7 +41,7 @@ struct Cancelled {
 
 /// Cancels jobs. Cancelling a finished job is no error: what was wanted holds.
 pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let referrer = Referrer::new(context, &cluster);
     let by = context.user(Some(&cluster)).await.name;
     let mut jobs = Vec::new();

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     context::Context,
     list::{State, parse_state},
+    references::Referrer,
 };
 use crate::{
     environment::now,
@@ -32,6 +33,9 @@ const AT_ONCE: usize = 20;
 /// Arguments of `sbrun clean`.
 #[derive(Debug, Args)]
 pub struct CleanArgs {
+    /// Only these, once they have finished: name or run id
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
     /// Only jobs that ended at least this long ago
     #[arg(long, value_name = "DURATION")]
     pub older: Option<String>,
@@ -69,12 +73,10 @@ pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Res
     if arguments.state == Some(State::Active) {
         return Err(Error::usage("clean removes finished jobs only").hinted("`sbrun cancel JOB` ends a job first"));
     }
-    let cluster = context.connect(None).await?;
-    let user = if arguments.all_users { None } else { Some(context.user(Some(&cluster)).await.label) };
-    let filter = ListFilter { user, include_prefect: false, ..ListFilter::default() };
-    let records = jobs::list(&cluster, &filter).await?.into_iter().filter(|record| record.maker == Maker::Sbrun).collect();
+    let cluster = context.connect_for_jobs(ui).await?;
+    let records = candidates(arguments, context, &cluster, ui).await?;
     let now = now();
-    let mut doomed: Vec<JobRecord> = Vec::new();
+    let (mut doomed, mut spared): (Vec<JobRecord>, Vec<Kept>) = (Vec::new(), Vec::new());
     for evidence in observe::survey(&cluster, records).await? {
         let story = diagnose(&evidence, now);
         let Some(record) = evidence.job else { continue };
@@ -86,18 +88,41 @@ pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Res
         let picked = if incomplete { arguments.state.is_none() } else { finished && arguments.state.is_none_or(|state| state.picks(outcome)) };
         if picked && old {
             doomed.push(record);
+        } else if !arguments.jobs.is_empty() {
+            spared.push(Kept {
+                name: record.name,
+                why: if finished { "it is not what --older and --state pick" } else { "it has not finished" }.to_owned(),
+            });
         }
     }
-    if doomed.is_empty() {
+    if doomed.is_empty() && spared.is_empty() {
         ui.status(&format!("nothing to remove in namespace {}", cluster.namespace));
-    } else if !arguments.dry_run && ui.can_prompt() {
+    } else if !doomed.is_empty() && !arguments.dry_run && ui.can_prompt() {
         let question = format!("Remove {} in namespace {}?", wording::count(doomed.len(), "finished job"), cluster.namespace);
         if !ui.confirm(&question)? {
             return Ok(ExitCode::FAILURE);
         }
     }
-    let cleaned = if arguments.dry_run { dry_run(&doomed) } else { remove(&cluster, doomed, ui).await };
+    let mut cleaned = if arguments.dry_run { dry_run(&doomed) } else { remove(&cluster, doomed, ui).await };
+    cleaned.kept.extend(spared);
     show(&cleaned, ui)
+}
+
+/// Returns the jobs that may be meant: those that are named, else mine, else everybody's. Only what sbrun made.
+async fn candidates(arguments: &CleanArgs, context: &Context, cluster: &Cluster, ui: &mut Ui) -> Result<Vec<JobRecord>> {
+    let mut records = Vec::new();
+    if arguments.jobs.is_empty() {
+        let user = if arguments.all_users { None } else { Some(context.user(Some(cluster)).await.label) };
+        let filter = ListFilter { user, include_prefect: false, ..ListFilter::default() };
+        records = jobs::list(cluster, &filter).await?;
+    }
+    for reference in &arguments.jobs {
+        records.extend(Referrer::new(context, cluster).find_to_change(reference, "clean", ui).await?);
+    }
+    if let Some(foreign) = records.iter().find(|record| record.maker != Maker::Sbrun) {
+        return Err(Error::usage(format!("`{}` was not made by sbrun, so clean leaves it alone", foreign.name)));
+    }
+    Ok(records)
 }
 
 fn dry_run(doomed: &[JobRecord]) -> Cleaned {

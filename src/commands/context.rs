@@ -11,7 +11,7 @@ use crate::{
         connect::{Cluster, ConnectOptions},
     },
     model::{identity::label_value, instance_map::CONFIG_MAP, launch_plan::User},
-    output::ui,
+    output::ui::{self, Ui},
     store::map_file::{self, FoundMap},
 };
 
@@ -42,6 +42,25 @@ impl Context {
             Some(data) => map_file::from_config_map(&cluster.namespace, &data, &self.environment),
             None => Ok(None),
         }
+    }
+
+    /// Connects to where the jobs are: the namespace of the instance map counts for every command, as it does for `submit`.
+    ///
+    /// A map with problems must not hide the jobs: then the kubeconfig's namespace has to do, and a warning says so.
+    pub async fn connect_for_jobs(&self, ui: &mut Ui) -> Result<Cluster> {
+        let found = match self.find_map() {
+            Ok(found) => found,
+            Err(error) if self.global.map.is_some() => return Err(error),
+            Err(error) => {
+                ui.warning(&format!("{}; its namespace is not known", error.message()));
+                None
+            }
+        };
+        let cluster = self.connect(found.as_ref().and_then(FoundMap::namespace)).await?;
+        if let Some(found) = found {
+            found.map.check_cluster(&cluster.server, cluster.contexts())?;
+        }
+        Ok(cluster)
     }
 
     /// Connects to the cluster that flags and variables name. Makes no request.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
 const PATIENCE_IN_CI: Duration = Duration::from_millis(3500);
 /// The same when somebody looks on.
 const PATIENCE_ON_TERMINAL: Duration = Duration::from_secs(150);
+
+/// How long the loop may take to become quiet before a question is asked.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What an interruption means here.
 #[derive(Debug, Clone)]
@@ -74,7 +77,7 @@ impl Interruptions {
             loop {
                 let came = signals.next().await;
                 stop_signal.set(matches!(came, Came::Interrupt));
-                let control = if cancelling { Control::Detach } else { self.decide(&came, &mut signals).await };
+                let control = if cancelling { Control::Detach } else { self.decide(&came, &mut signals, &sender).await };
                 cancelling = matches!(control, Control::Cancel { .. });
                 if sender.send(control).await.is_err() {
                     return;
@@ -84,10 +87,10 @@ impl Interruptions {
         Ok(receiver)
     }
 
-    async fn decide(&self, came: &Came, signals: &mut Signals) -> Control {
+    async fn decide(&self, came: &Came, signals: &mut Signals, sender: &mpsc::Sender<Control>) -> Control {
         match came {
             Came::HangUp => Control::Detach,
-            Came::Interrupt if self.can_ask => self.ask(signals).await,
+            Came::Interrupt if self.can_ask => self.ask(signals, sender).await,
             Came::Interrupt | Came::Terminate => match self.without_terminal {
                 OnInterrupt::Cancel => self.cancel(PATIENCE_IN_CI),
                 OnInterrupt::Detach => Control::Detach,
@@ -100,8 +103,13 @@ impl Interruptions {
     }
 
     /// Asks whether to leave the job running. A further signal, or no answer, leaves at once.
-    async fn ask(&self, signals: &mut Signals) -> Control {
-        let question = tokio::task::spawn_blocking(|| prompt::choose("The job is still there. What now?", &["leave it running", "cancel it"]));
+    async fn ask(&self, signals: &mut Signals, sender: &mpsc::Sender<Control>) -> Control {
+        let (quiet, is_quiet) = oneshot::channel();
+        if sender.send(Control::Ask(quiet)).await.is_ok() {
+            // A loop that is busy with something else draws nothing either.
+            drop(tokio::time::timeout(QUIET, is_quiet).await);
+        }
+        let question = tokio::task::spawn_blocking(|| prompt::choose("The job is still there", &["leave it running", "cancel it"]));
         tokio::select! {
             answer = question => match answer {
                 Ok(Some(1)) => self.cancel(PATIENCE_ON_TERMINAL),

@@ -85,7 +85,7 @@ impl State {
 /// Lists jobs, newest first.
 pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let user = if arguments.mine { Some(context.user(Some(&cluster)).await.label) } else { None };
     let now = now();
     let selector = (!arguments.labels.is_empty()).then(|| arguments.labels.join(","));

@@ -59,7 +59,7 @@ pub struct LogsArgs {
 /// Prints the output of a job. With `--follow` the exit code is the verdict's, else 0.
 pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
     let mut view = FollowView::new(ui, record.created.unwrap_or_else(now), arguments.raw).with_log_file(log_file).output_only();

@@ -56,7 +56,15 @@ pub struct RerunArgs {
 /// Launches again what a Job recorded: files, arguments, image, settings. Secrets are read anew.
 pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let cluster = context.connect(None).await?;
+    let result = repeat_and_launch(arguments, context, ui, &results).await;
+    if let Err(error) = &result {
+        results.refuse(error, ui)?;
+    }
+    result
+}
+
+async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+    let cluster = context.connect_for_jobs(ui).await?;
     let Some(record) = Referrer::new(context, &cluster).find_to_change(&arguments.job, "rerun", ui).await? else { return Ok(ExitCode::FAILURE) };
     let Some(recorded) = record.plan.as_deref().cloned() else {
         return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));
@@ -75,7 +83,7 @@ pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Res
     ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
     let options =
         LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
-    launch::on_cluster(plan, cluster, options, context, ui, &results).await
+    launch::on_cluster(plan, cluster, options, context, ui, results).await
 }
 
 /// Returns the recorded plan as a new launch. After a loss it is the same run, else a new one.

@@ -26,6 +26,7 @@ use crate::{
         ui::{Format, Ui},
         view::submitted,
     },
+    store::map_file::FoundMap,
 };
 use args::DryRun;
 use launch::LaunchOptions;
@@ -35,20 +36,30 @@ use result_file::ResultFile;
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
+    let result = resolve_and_launch(&arguments, context, ui, &results).await;
+    if let Err(error) = &result {
+        results.refuse(error, ui)?;
+    }
+    result
+}
+
+async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let options =
         LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
     if arguments.local {
-        return submit_here(&arguments, options, context, ui, &results).await;
+        return submit_here(arguments, options, context, ui, results).await;
     }
     let files = context.find_map()?;
-    let namespace = files.as_ref().and_then(|found| found.map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()));
-    let connected = context.connect(namespace).await.map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
+    let connected = context
+        .connect(files.as_ref().and_then(FoundMap::namespace))
+        .await
+        .map_err(|error| error.hinted("`--local` runs the flow here, without a cluster"));
     // What is wrong with the flow or the map is said even where there is no cluster: it is the nearer mistake.
     let cluster = connected.as_ref().ok();
-    let decided = resolve::decide(&arguments, context, cluster, files).await?;
+    let decided = resolve::decide(arguments, context, cluster, files).await?;
     let unconnected = decided.settings.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let namespace = cluster.map_or(unconnected, |cluster| cluster.namespace.as_str());
-    let mut resolved = resolve::plan(&arguments, context, Target::Cluster(namespace), &decided).await?;
+    let mut resolved = resolve::plan(arguments, context, Target::Cluster(namespace), &decided).await?;
     if arguments.dry_run == Some(DryRun::Client) {
         resolve::tell(&decided, &resolved, ui);
         resolved.plan.user = context.user(None).await;
@@ -67,7 +78,7 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
     let Resolved { plan, .. } = resolved;
-    launch::on_cluster(plan, cluster.clone(), options, context, ui, &results).await
+    launch::on_cluster(plan, cluster.clone(), options, context, ui, results).await
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
@@ -93,13 +104,13 @@ async fn describe_run(run: &Run, plan: &LaunchPlan, ui: &mut Ui) {
     if ui.is_quiet() {
         return;
     }
-    let python = run.python().await.map(|python| format!(" by {} ({})", python.path.display(), python.version)).unwrap_or_default();
+    let python = run.python().await.map(|python| format!(", Python {} ({})", python.version, python.path.display())).unwrap_or_default();
     let enforced = match run.enforcement() {
         Enforcement::Cgroup => "",
-        Enforcement::Sampling { .. } => ", enforced by sampling",
+        Enforcement::Sampling { .. } => " (enforced by sampling)",
     };
-    let size = plan.size.as_ref().map(|size| format!(" of size {size}")).unwrap_or_default();
-    ui.status(&format!("running here{python}: {} CPUs, {} of memory{size}{enforced}", plan.footprint.cpu, plan.footprint.memory));
+    let size = plan.size.as_ref().map(|size| format!(" as size {size}")).unwrap_or_default();
+    ui.status(&format!("running here{size}: {} CPUs, {} of memory{enforced}{python}", plan.footprint.cpu, plan.footprint.memory));
     ui.detail(&format!("code {}", submitted::package_words(&plan.package)));
     for notice in run.notices() {
         ui.status(&format!("note: {notice}"));

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// Name, run id, unique prefix, or `@latest`
-    #[arg(value_name = "JOB", required = true)]
+    #[arg(value_name = "JOB", default_value = "@latest")]
     pub jobs: Vec<String>,
     /// Stop waiting after this time, with exit code 124; the jobs go on
     #[arg(long, value_name = "DURATION")]
@@ -40,7 +40,7 @@ pub struct WaitArgs {
 /// again, else 1.
 pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let timeout = arguments.timeout.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let referrer = Referrer::new(context, &cluster);
     let mut jobs: Vec<JobRecord> = Vec::new();
     for reference in &arguments.jobs {

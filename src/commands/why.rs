@@ -24,7 +24,7 @@ pub struct WhyArgs {
 
 /// Tells the story of a job: phases with times, the cause, the evidence, the next thing to type.
 pub async fn why(arguments: &WhyArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let cluster = context.connect(None).await?;
+    let cluster = context.connect_for_jobs(ui).await?;
     let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
     let mut job = ClusterJob::new(cluster, &record);
     let mut evidence = Evidence { job: Some(record), ..Evidence::default() };

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{Detail, RunningJob};
 use crate::{
-    environment::now,
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
@@ -36,13 +38,21 @@ pub struct ClusterJob {
     name: String,
     uid: String,
     wakeups: Option<Wakeups>,
+    since: Instant,
+    age: Duration,
 }
 
 impl ClusterJob {
     /// Returns a handle on the Job that `record` describes; a Job of the same name that is created later is another one.
     #[must_use]
     pub fn new(cluster: Cluster, record: &JobRecord) -> Self {
-        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None }
+        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None, since: Instant::now(), age: Duration::ZERO }
+    }
+
+    /// Tells how long the Job's deadline may have run down by now, for the lease: clocks of two machines cannot.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age, ..self }
     }
 
     fn record<'evidence>(&self, evidence: &'evidence Evidence) -> Result<&'evidence JobRecord> {
@@ -68,11 +78,14 @@ impl RunningJob for ClusterJob {
             Detail::Basic => observe::Detail::Basic,
             Detail::Waiting => observe::Detail::Waiting,
         };
+        if let Some(wakeups) = &mut self.wakeups {
+            observe::note_pods(evidence, wakeups.take_pods());
+        }
         observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await
     }
 
     async fn changed(&mut self, limit: Duration) {
-        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name)).changed(limit).await;
+        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name, &self.uid)).changed(limit).await;
     }
 
     fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
@@ -88,9 +101,7 @@ impl RunningJob for ClusterJob {
     }
 
     async fn renew_lease(&mut self, evidence: &Evidence) -> Result<()> {
-        let record = self.record(evidence)?;
-        let Some(started) = record.started else { return Ok(()) };
-        jobs::renew_lease(&self.cluster, record, now().duration_since(started).unsigned_abs(), LOOK).await.map(drop)
+        jobs::renew_lease(&self.cluster, self.record(evidence)?, self.age + self.since.elapsed(), LOOK).await.map(drop)
     }
 
     async fn drop_lease(&mut self, evidence: &Evidence) -> Result<()> {

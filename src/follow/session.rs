@@ -48,6 +48,7 @@ pub(super) struct Session<'job, J, V> {
     options: FollowOptions,
     controls: mpsc::Receiver<Control>,
     controlled: bool,
+    interrupted_by: Option<Control>,
     view: V,
     told: Option<Story>,
     last_told: Timestamp,
@@ -81,6 +82,7 @@ where
             options,
             controls,
             controlled: true,
+            interrupted_by: None,
             view,
             told: None,
             last_told: now,
@@ -119,6 +121,9 @@ where
 
     /// Waits for whatever comes first.
     async fn step(&mut self) -> Step {
+        if let Some(control) = self.interrupted_by.take() {
+            return Step::Control(Some(control));
+        }
         let limit = self.patience();
         tokio::select! {
             biased;
@@ -142,13 +147,21 @@ where
     async fn look(&mut self) -> Result<()> {
         let detail = self.detail();
         let result = {
-            let Self { job, evidence, output, view, .. } = self;
+            let Self { job, evidence, output, view, controls, controlled, interrupted_by, .. } = self;
             let observation = job.observe(evidence, detail);
             tokio::pin!(observation);
             loop {
                 tokio::select! {
                     result = &mut observation => break result,
                     pumped = output.next() => output.tell(pumped, view)?,
+                    // A server that does not answer must not hold up who wants to leave.
+                    control = controls.recv(), if *controlled && interrupted_by.is_none() => match control {
+                        Some(control) => {
+                            *interrupted_by = Some(control);
+                            return Ok(());
+                        }
+                        None => *controlled = false,
+                    },
                 }
             }
         };
@@ -312,6 +325,14 @@ where
                 self.controlled = false;
                 Ok(None)
             }
+            Some(Control::Ask(quiet)) => {
+                (self.view)(JobEvent::Asking, now())?;
+                if quiet.send(()).is_err() {
+                    return Ok(None); // whoever asks gave up waiting
+                }
+                self.interrupted_by = self.wait_for_answer().await;
+                Ok(None)
+            }
             Some(Control::Detach) if self.leave_by.is_some() => {
                 let story = diagnose(&self.evidence, now());
                 Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))))
@@ -328,6 +349,17 @@ where
                 self.leave_by = Some(now() + patience);
                 self.end(ending).await?;
                 Ok(None)
+            }
+        }
+    }
+
+    /// Waits for what somebody decides, and keeps the job alive meanwhile.
+    async fn wait_for_answer(&mut self) -> Option<Control> {
+        loop {
+            let renewal = tokio::time::sleep(self.options.lease_interval.unwrap_or(Duration::from_secs(3600)));
+            tokio::select! {
+                control = self.controls.recv() => return control,
+                () = renewal => drop(self.job.renew_lease(&self.evidence).await),
             }
         }
     }

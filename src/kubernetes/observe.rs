@@ -24,7 +24,7 @@ use crate::{
         labels,
         retry::Patience,
     },
-    model::evidence::Evidence,
+    model::evidence::{AttemptRecord, Evidence},
 };
 
 /// How much to look at.
@@ -36,6 +36,11 @@ pub enum Detail {
     Waiting,
     /// Also the events of the node that the pod ran on: what explains an end.
     Full,
+}
+
+/// Adds what a watch saw of pods: their last words, should they be gone by now.
+pub fn note_pods(evidence: &mut Evidence, pods: Vec<AttemptRecord>) {
+    merge::words(evidence, pods, environment::now());
 }
 
 /// Looks at a Job and adds what is seen to `evidence`. What was seen once of an end is never forgotten.

@@ -83,6 +83,8 @@ enum Verdict {
 
 impl Cluster {
     /// Carries out a unary call by the retry policy. `doing` completes "while …", such as ``reading Job `x` ``.
+    ///
+    /// `operation` is called once for each try; what it borrows (parameters, the object) has to live outside of it.
     pub async fn call<T, F, Fut>(&self, repeat: Repeat, patience: Patience, doing: &str, mut operation: F) -> Result<T, CallError>
     where
         F: FnMut() -> Fut,

@@ -1,21 +1,25 @@
-//! Wake-up hints: a watch only says that it is worth looking again.
+//! Wake-up hints: a watch says that it is worth looking again, and keeps the last words of pods.
 //!
 //! What is true is what GET and LIST say, and whoever follows a job asks them every few seconds anyway. So a watch may
 //! break, be refused or fall silent, and the only harm is that news come a little later. This is why none of it needs
-//! a resource version, a cache or an error.
+//! a resource version, a cache or an error. One thing only a watch can tell: how a pod was that is gone before anybody
+//! looked again.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{batch::v1::Job, core::v1::Pod},
+use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{Api, api::WatchParams, core::WatchEvent};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::Instant,
 };
-use kube::{Api, Resource, api::WatchParams, core::WatchEvent};
-use serde::de::DeserializeOwned;
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-use crate::kubernetes::connect::Cluster;
+use crate::{
+    kubernetes::{connect::Cluster, labels, observe::attempt_record},
+    model::evidence::AttemptRecord,
+};
 
 /// Some proxies end every watch at once: kube's own watcher then asks 10,000 times a second.
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
@@ -34,21 +38,28 @@ const BETWEEN_WAKEUPS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Wakeups {
     news: Arc<Notify>,
+    pods: mpsc::UnboundedReceiver<AttemptRecord>,
     last: Option<Instant>,
     _watches: JoinSet<()>,
 }
 
 impl Wakeups {
-    /// Starts to watch. There is one wake-up soon after, whether anything changes or not.
+    /// Starts to watch the Job with this name and UID. There is one wake-up soon after, whether anything changes or not.
     #[must_use]
-    pub fn start(cluster: &Cluster, job: &str) -> Self {
+    pub fn start(cluster: &Cluster, job: &str, uid: &str) -> Self {
         let news = Arc::new(Notify::new());
+        let (words, pods) = mpsc::unbounded_channel();
         let mut watches = JoinSet::new();
-        let by_name = WatchParams::default().fields(&format!("metadata.name={job}"));
-        let by_label = WatchParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
-        watches.spawn(watch::<Job>(cluster.clone(), by_name, news.clone()));
-        watches.spawn(watch::<Pod>(cluster.clone(), by_label, news.clone()));
-        Self { news, last: None, _watches: watches }
+        let of_job = WatchParams::default().fields(&format!("metadata.name={job}"));
+        let of_pods = WatchParams::default().labels(&format!("{}={uid}", labels::CONTROLLER_UID));
+        watches.spawn(watch(cluster.clone(), Watched::Job(of_job), news.clone(), words.clone()));
+        watches.spawn(watch(cluster.clone(), Watched::Pods(of_pods), news.clone(), words));
+        Self { news, pods, last: None, _watches: watches }
+    }
+
+    /// Returns how the pods were that changed since the last call, oldest change first.
+    pub fn take_pods(&mut self) -> Vec<AttemptRecord> {
+        std::iter::from_fn(|| self.pods.try_recv().ok()).collect()
     }
 
     /// Waits until something changed, or for `limit`; returns whether something changed.
@@ -66,18 +77,59 @@ impl Wakeups {
     }
 }
 
+/// What a watch looks at.
+enum Watched {
+    /// A Job: that it changed is enough.
+    Job(WatchParams),
+    /// Its pods: how they were may be gone at the next look.
+    Pods(WatchParams),
+}
+
+/// What an event of a watch means.
+enum News {
+    /// Something changed; of a pod, how it is now or was last.
+    Changed(Option<Box<AttemptRecord>>),
+    /// Nothing to tell.
+    Nothing,
+    /// The watch is over.
+    Over,
+}
+
+impl Watched {
+    /// Opens the watch, from the present state on: without a resource version, which could be too old (410), it begins with
+    /// the objects that there are.
+    async fn open(&self, cluster: &Cluster) -> kube::Result<BoxStream<'static, News>> {
+        match self {
+            Self::Job(parameters) => {
+                let api: Api<Job> = cluster.api();
+                Ok(news(api.watch_metadata(parameters, "").await?, |_| None).boxed())
+            }
+            Self::Pods(parameters) => {
+                let api: Api<Pod> = cluster.api();
+                Ok(news(api.watch(parameters, "").await?, |pod| Some(Box::new(attempt_record(pod)))).boxed())
+            }
+        }
+    }
+}
+
+fn news<K>(
+    events: impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + 'static,
+    record: impl Fn(&K) -> Option<Box<AttemptRecord>> + Send + 'static,
+) -> impl Stream<Item = News> + Send + 'static {
+    events.map(move |event| match event {
+        Ok(WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)) => News::Changed(record(&object)),
+        Ok(WatchEvent::Bookmark(_)) => News::Nothing,
+        Ok(WatchEvent::Error(_)) | Err(_) => News::Over,
+    })
+}
+
 /// Watches for as long as it is allowed to.
-async fn watch<K>(cluster: Cluster, parameters: WatchParams, news: Arc<Notify>)
-where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    K::DynamicType: Default,
-{
-    let api: Api<K> = cluster.api();
+async fn watch(cluster: Cluster, watched: Watched, news: Arc<Notify>, words: mpsc::UnboundedSender<AttemptRecord>) {
     let mut between = BETWEEN_STARTS;
     loop {
         let began = Instant::now();
         // Refused credentials are like any other trouble here; the calls of the poll report them.
-        if cluster.authenticate().await.is_ok() && !watch_once(&api, &parameters, &news).await {
+        if cluster.authenticate().await.is_ok() && !watch_once(&cluster, &watched, &news, &words).await {
             return;
         }
         let short = began.elapsed() < HEALTHY;
@@ -86,23 +138,23 @@ where
     }
 }
 
-/// Watches until the watch ends, from the present state on. Returns whether it may be tried again.
-async fn watch_once<K>(api: &Api<K>, parameters: &WatchParams, news: &Notify) -> bool
-where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    // Without a resource version, which could be too old (410), a watch begins with the objects that there are.
-    let stream = match tokio::time::timeout(OPENING, api.watch_metadata(parameters, "")).await {
+/// Watches until the watch ends. Returns whether it may be tried again.
+async fn watch_once(cluster: &Cluster, watched: &Watched, news: &Notify, words: &mpsc::UnboundedSender<AttemptRecord>) -> bool {
+    let mut stream = match tokio::time::timeout(OPENING, watched.open(cluster)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(kube::Error::Api(status))) => return !matches!(status.code, 403 | 405),
         Ok(Err(_)) | Err(_) => return true,
     };
-    let mut stream = std::pin::pin!(stream);
-    while let Some(Ok(event)) = stream.next().await {
+    while let Some(event) = stream.next().await {
         match event {
-            WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => news.notify_one(),
-            WatchEvent::Bookmark(_) => {}
-            WatchEvent::Error(_) => return true,
+            News::Changed(record) => {
+                if record.is_some_and(|record| words.send(*record).is_err()) {
+                    return false;
+                }
+                news.notify_one();
+            }
+            News::Nothing => {}
+            News::Over => return true,
         }
     }
     true
@@ -123,10 +175,25 @@ mod tests {
         event("MODIFIED", &json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": { "name": "x" } }))
     }
 
+    #[tokio::test]
+    async fn the_last_words_of_a_pod_are_kept() {
+        let condition = json!({ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" });
+        let pod = json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "p", "uid": "p1" }, "status": { "phase": "Running", "conditions": [condition] } });
+        let script = move |_: usize, seen: &Seen| Reply::Stream(if is_job(seen) { Vec::new() } else { vec![event("DELETED", &pod)] }, End::Hang);
+        let (_server, mut wakeups) = start(script).await;
+        assert!(wakeups.changed(Duration::from_secs(5)).await);
+        let pods = wakeups.take_pods();
+        assert_eq!(
+            pods.iter().map(|pod| pod.disruption.as_ref().map(|disruption| disruption.reason.as_str())).collect::<Vec<_>>(),
+            [Some("EvictionByEvictionAPI")]
+        );
+        assert!(wakeups.take_pods().is_empty());
+    }
+
     async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> (Server, Wakeups) {
         let server = Server::start(script).await;
         let (cluster, _) = connect(&server.url, json!({})).await;
-        (server, Wakeups::start(&cluster, "job-1"))
+        (server, Wakeups::start(&cluster, "job-1", "u1"))
     }
 
     fn is_job(seen: &Seen) -> bool {
@@ -143,7 +210,7 @@ mod tests {
         targets.sort();
         assert_eq!(targets.len(), 2);
         assert!(targets[0].starts_with("/api/v1/namespaces/flows/pods?&watch=true"), "{targets:?}");
-        assert!(targets[0].contains("labelSelector=batch.kubernetes.io%2Fjob-name%3Djob-1"), "{targets:?}");
+        assert!(targets[0].contains("labelSelector=batch.kubernetes.io%2Fcontroller-uid%3Du1"), "{targets:?}");
         assert!(targets[1].contains("fieldSelector=metadata.name%3Djob-1"), "{targets:?}");
     }
 

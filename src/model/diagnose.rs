@@ -44,7 +44,8 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
     let inquiry = Inquiry::new(evidence, now);
     let standing = verdict::standing(&inquiry);
     let mut causes = match &standing {
-        Standing::Over(_) => waiting::last_causes(&inquiry),
+        Standing::Over(verdict) if waited(verdict.outcome) => waiting::last_causes(&inquiry),
+        Standing::Over(_) => Vec::new(),
         Standing::Open | Standing::Held(_) => waiting::causes(&inquiry),
     };
     let (verdict, held_until) = match standing {
@@ -66,6 +67,11 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
         verdict,
         held_until,
     }
+}
+
+/// Returns whether a job that ended so may have ended while it waited, so that what it waited for is worth telling.
+fn waited(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Cancelled)
 }
 
 /// Returns why each attempt but the last one ended, with its number counted from 1: for the line between attempts.

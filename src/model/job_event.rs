@@ -24,6 +24,8 @@ pub enum JobEvent {
     Gap(Gap),
     /// Something worth a line that is no change of the job, such as a server that does not answer.
     Notice(String),
+    /// Somebody is being asked a question: nothing else may be drawn until the next event.
+    Asking,
     /// It ended; the story has the verdict.
     Finished(Story),
 }

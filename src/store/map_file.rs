@@ -60,6 +60,14 @@ pub struct FoundMap {
     pub source: MapSource,
 }
 
+impl FoundMap {
+    /// Returns the namespace that the map names for jobs.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str())
+    }
+}
+
 /// Returns the map whose sizes count: of `--map`, of `$SBRUN_MAP`, the nearest upward from the working directory, or the user's own.
 ///
 /// `None` means that the ConfigMap of the namespace is next, see [`from_config_map`]. A map that is named and not there,

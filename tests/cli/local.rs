@@ -71,6 +71,7 @@ fn jsonl_is_one_event_a_line() {
     sandbox.write("flow.py", "print('hello')\n");
     let output = sandbox.command(["submit", "--local", "-o", "jsonl", "flow.py"]).exits(0);
     let events: Vec<serde_json::Value> = output.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(events.iter().any(|event| event["event"] == "output" && event["text"] == "hello\n"), "{output}");
+    let text: String = events.iter().filter(|event| event["event"] == "output").filter_map(|event| event["text"].as_str()).collect();
+    assert_eq!(text, "hello\n", "{output}");
     assert_eq!(events.last().unwrap()["outcome"], "succeeded", "{output}");
 }

@@ -172,6 +172,20 @@ behaviour! {
 }
 
 behaviour! {
+    fn what_never_became_a_job_has_a_result_too(place: &Place) {
+        let file = place.write("result.json", "stale");
+        let mut command = place.sandbox().prepare(["submit", "--local", "-o", "json", "missing.py"]);
+        let output = command.env("SBRUN_RESULT_FILE", &file).output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        let written: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(written, printed);
+        assert_eq!((&written["outcome"], &written["exit_code"]), (&json!("rejected"), &json!(78)));
+        assert!(written["summary"].as_str().unwrap().contains("missing.py"));
+    }
+}
+
+behaviour! {
     fn secrets_arrive_and_are_never_shown(place: &Place) {
         place.write("flow.py", "import os\nprint(os.environ['API_TOKEN'] == 'pl4nted', flush=True)\n");
         let arguments = match place {

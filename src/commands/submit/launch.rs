@@ -3,6 +3,7 @@
 use std::{cell::RefCell, fs::File, time::Duration};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::result_file::ResultFile;
@@ -25,11 +26,25 @@ use crate::{
         story::Story,
     },
     output::{
+        format,
         ui::{Format, Ui},
         view::{follow::FollowView, report::JobReport, story::verdict_block, submitted},
     },
     store::run_file::{RunFile, RunFiles},
 };
+
+/// The first event of `-o jsonl`: what to ask for later.
+#[derive(Debug, Serialize)]
+struct Submitted<'launch> {
+    schema: u32,
+    event: &'static str,
+    at: Timestamp,
+    name: &'launch str,
+    namespace: &'launch str,
+    uid: &'launch str,
+    run_id: &'launch str,
+    attached: bool,
+}
 
 /// How a launch is shown.
 #[derive(Debug, Default)]
@@ -62,12 +77,12 @@ pub async fn on_cluster(
     ui.clear_progress();
     announce(&plan, &created, &cluster, ui)?;
     warn_of_expiry(&plan, &cluster, ui);
-    let record = created.record;
+    let (record, age) = (created.record, created.age);
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
-    let mut job = ClusterJob::new(cluster, &record);
+    let mut job = ClusterJob::new(cluster, &record).aged(age);
     if options.detach {
         let report = JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now()));
-        results.finish(&report)?;
+        results.finish(&report, ui);
         if !matches!(ui.format(), Format::Table | Format::Name) {
             ui.show(&report, |_| String::new(), Vec::new)?;
         }
@@ -135,7 +150,7 @@ async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui
             ui.status(&format!("cancelled {}", plan.name));
             Ok(ExitCode::CANCELLED)
         }
-        (Ok(Ok(Some(_))), Control::Detach) => {
+        (Ok(Ok(Some(_))), Control::Detach | Control::Ask(_)) => {
             ui.status(&format!("left while submitting {}; see `sbrun why {}`", plan.name, plan.name));
             Ok(ExitCode::DETACHED)
         }
@@ -147,8 +162,22 @@ async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui
 }
 
 fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui) -> Result<()> {
-    if ui.format() == Format::Name {
-        ui.line(&created.record.name)?;
+    match ui.format() {
+        Format::Name => ui.line(&created.record.name)?,
+        Format::Jsonl => {
+            let submitted = Submitted {
+                schema: format::SCHEMA,
+                event: "submitted",
+                at: now(),
+                name: &created.record.name,
+                namespace: &created.record.namespace,
+                uid: &created.record.uid,
+                run_id: &plan.run_id.0,
+                attached: created.attached,
+            };
+            ui.line(&format::json_line(&submitted)?)?;
+        }
+        Format::Table | Format::Json | Format::Yaml => {}
     }
     let place = match &cluster.context {
         Some(context) => format!("in {} on {context}", cluster.namespace),
@@ -195,7 +224,7 @@ async fn to_the_end<J: RunningJob>(
         }
     };
     ui.status(&text);
-    results.finish(&report)?;
+    results.finish(&report, ui);
     if !matches!(ui.format(), Format::Table | Format::Name | Format::Jsonl) {
         ui.show(&report, |_| String::new(), Vec::new)?;
     }

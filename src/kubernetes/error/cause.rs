@@ -176,7 +176,8 @@ fn certificate_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "its certificate is not valid yet; is the clock right?",
-            CertificateError::UnknownIssuer => "its certificate is signed by an unknown authority",
+            // A bad signature: another authority of the same name, as every kubeadm cluster has one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => "its certificate is signed by an unknown authority",
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "its certificate is for another name",
             _ => "its certificate is not valid",
         },

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::{api::LogParams, client::Body};
@@ -26,8 +25,9 @@ use crate::{
 /// A stream this quiet while the container runs may be half-open behind a proxy that keepalive does not see through;
 /// reading on in a new one costs one request.
 const QUIET_WHILE_RUNNING: Duration = Duration::from_secs(300);
-/// A stream should end with its container; this is for one that does not.
-const QUIET_AFTER_END: Duration = Duration::from_secs(3);
+/// The kubelet ends a stream up to 2 s after its container. What is there can be had at once by a request of its own,
+/// so that a stream that has nothing more to say is left.
+const QUIET_AFTER_END: Duration = Duration::from_millis(300);
 /// The kubelet answers a request for what there is at once, unless it is not there.
 const QUIET_WHILE_DRAINING: Duration = Duration::from_secs(60);
 /// How long a stream ended by the server waits for news that its container ended too.
@@ -40,6 +40,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(10);
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// How long lines are gathered into one event. Nobody sees such a delay, and an event for each line costs more than
+/// the line.
+const GATHER: Duration = Duration::from_millis(3);
 const POD_GONE: &str = "the pod is gone";
 const NOT_STARTED: &str = "the container has not started";
 
@@ -225,7 +228,7 @@ impl Reader {
                 frame = body.frame() => frame,
                 end = interruption(&mut self.state, &self.events, draining) => return end,
             };
-            let end = take_frames(&mut body, frame, log);
+            let end = take_frames(&mut body, frame, log).await;
             if self.send(log).await.is_none() {
                 return StreamEnd::Unwanted;
             }
@@ -262,12 +265,14 @@ impl Reader {
     }
 }
 
-/// Takes this frame and all that are there already, up to a batch. Returns the end of the stream, if it is there.
-fn take_frames(body: &mut Body, first: Option<kube::Result<Frame>>, log: &mut Log) -> Option<StreamEnd> {
-    let mut next = Some(first);
-    // The kubelet sends every line as a chunk of its own.
-    while let Some(frame) = next {
-        match frame {
+/// Takes this frame and what follows at once, up to a batch. Returns the end of the stream, if it is there.
+///
+/// The kubelet sends every line as a chunk of its own, and hyper hands over one chunk at a time.
+async fn take_frames(body: &mut Body, first: Option<kube::Result<Frame>>, log: &mut Log) -> Option<StreamEnd> {
+    let until = Instant::now() + GATHER;
+    let mut next = first;
+    loop {
+        match next {
             None => return Some(StreamEnd::Clean),
             Some(Err(_)) => return Some(StreamEnd::Broken("the connection broke".to_owned())),
             Some(Ok(frame)) => {
@@ -276,9 +281,11 @@ fn take_frames(body: &mut Body, first: Option<kube::Result<Frame>>, log: &mut Lo
                 }
             }
         }
-        next = if log.is_full() { None } else { body.frame().now_or_never() };
+        if log.is_full() {
+            return None;
+        }
+        next = tokio::time::timeout_at(until, body.frame()).await.ok()?;
     }
-    None
 }
 
 /// Returns when a stream has been quiet for too long from now on, or nobody wants it any more.

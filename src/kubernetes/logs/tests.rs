@@ -121,7 +121,7 @@ async fn a_stream_that_outlives_its_container_is_left() {
     state.send(LogState::Ended).unwrap();
     let started = Instant::now();
     assert_eq!(all.await.unwrap(), (plain(0..7), Some(LogEvent::End)));
-    assert!(started.elapsed() > Duration::from_secs(2) && started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -24,6 +24,11 @@ pub(super) fn attempts(evidence: &mut Evidence, seen: Vec<AttemptRecord>, now: T
             attempt.gone.get_or_insert(now);
         }
     }
+    words(evidence, seen, now);
+}
+
+/// Adds what was seen of pods, and says nothing about others.
+pub(super) fn words(evidence: &mut Evidence, seen: Vec<AttemptRecord>, now: Timestamp) {
     for pod in seen {
         match evidence.attempts.iter_mut().find(|attempt| attempt.uid == pod.uid) {
             Some(known) => *known = attempt(std::mem::take(known), pod, now),

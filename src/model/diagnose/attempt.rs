@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     inquiry::{Inquiry, after},
     loss,
-    wording::{on_node, span},
+    wording::{inline, on_node, span},
 };
 use crate::model::{
     evidence::{AttemptRecord, ContainerState, Termination},
@@ -118,7 +118,7 @@ fn judge_without_status(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Judge
     if let Some(end) = failed_before_the_flow(inquiry, attempt) {
         return end.judged();
     }
-    if attempt.deleted.is_some() {
+    if matches!(&attempt.container, ContainerState::Terminated(made_up) if was_stopped(attempt, made_up)) {
         return Judgement::Stopped;
     }
     loss::by_missing_status(inquiry, attempt).map_or(Judgement::Stopped, End::judged)
@@ -217,7 +217,10 @@ pub(super) fn ended_with(inquiry: &Inquiry<'_>, attempt: Option<&AttemptRecord>,
 
 fn start_error(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &Termination) -> End {
     let code = termination.exit_code;
-    let cause = Cause::new(Reason::FlowStartError, format!("the flow could not be started (code {code}){}", on_node(attempt)))
+    // Runtimes wrap the one telling part in the names of all their layers.
+    let words = inline(&termination.message[termination.message.find("exec: ").unwrap_or(0)..]);
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let cause = Cause::new(Reason::FlowStartError, format!("the flow could not be started{} (code {code}){words}", on_node(attempt)))
         .proven_by([exit_proof(attempt, termination)])
         .advising(["see that the image has the interpreter and the flow's command, and that the file may be executed".to_owned()])
         .advising(inquiry.describe(attempt));

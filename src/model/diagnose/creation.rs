@@ -138,7 +138,7 @@ fn over_quota(inquiry: &Inquiry<'_>, message: &str) -> Cause {
     let (summary, first) = if never {
         (format!("the job asks for more than quota `{name}` has: {words}"), "take a smaller `--size`, or have the quota raised".to_owned())
     } else {
-        (format!("quota `{name}` has no room now: {words}"), "sbrun list --all   (who uses it)".to_owned())
+        (format!("quota `{name}` has no room now: {words}"), "sbrun list --state active   (who uses it)".to_owned())
     };
     Cause::new(Reason::RejectedQuota, summary)
         .proven_by(who_uses_it(inquiry))

@@ -15,7 +15,7 @@ use crate::model::{
 
 /// Returns why the Job's deadline was reached: somebody set it, the lease ran out, or time did.
 pub(super) fn by_deadline(inquiry: &Inquiry<'_>, proof: Proof) -> End {
-    if let Some(ending) = inquiry.job().and_then(|job| job.ending.as_ref()) {
+    if let Some(ending) = inquiry.ending() {
         let mut end = by_ending(inquiry, ending);
         end.cause.evidence.push(proof);
         return end;
@@ -53,7 +53,7 @@ fn no_machine(inquiry: &Inquiry<'_>, proof: Proof) -> End {
     let at = proof.at;
     let waited = waiting::last_causes(inquiry).into_iter().next();
     let what = waited.as_ref().map_or_else(|| "nothing says what it waited for".to_owned(), |cause| format!("{}: {}", cause.reason, cause.summary));
-    let mut cause = Cause::new(reason, format!("no machine in time; {what}")).proven_by([proof]);
+    let mut cause = Cause::new(reason, format!("{}; {what}", no_node_words(reason))).proven_by([proof]);
     if let Some(waited) = waited {
         cause = cause.proven_by(waited.evidence).advising(waited.next);
     }
@@ -73,7 +73,7 @@ pub(super) fn by_ending(inquiry: &Inquiry<'_>, ending: &Ending) -> End {
     let waited = waiting::last_causes(inquiry).into_iter().next();
     let (summary, next) = match ending.outcome {
         Outcome::Cancelled => (with(&format!("cancelled by {}", ending.by), message), inquiry.rerun("").into_iter().collect()),
-        Outcome::NoNode => (with("no machine in time", message), advice(inquiry, waited.as_ref())),
+        Outcome::NoNode => (with(no_node_words(reason), message), advice(inquiry, waited.as_ref())),
         Outcome::TimedOut => (with(&timeout_words(inquiry, reason), message), inquiry.sbrun("logs", "").into_iter().collect()),
         Outcome::Lost => (with("lost to the infrastructure", message), inquiry.rerun("").into_iter().collect()),
         Outcome::Rejected => (rejected_words(message, waited.as_ref()), waited.as_ref().map(|cause| cause.next.clone()).unwrap_or_default()),
@@ -93,6 +93,10 @@ pub(super) fn by_ending(inquiry: &Inquiry<'_>, ending: &Ending) -> End {
 /// Returns what to do about a cause that kept the job waiting; without one, the same command may simply be run again.
 fn advice(inquiry: &Inquiry<'_>, waited: Option<&Cause>) -> Vec<String> {
     waited.map(|cause| cause.next.clone()).filter(|next| !next.is_empty()).unwrap_or_else(|| inquiry.rerun("").into_iter().collect())
+}
+
+fn no_node_words(reason: Reason) -> &'static str {
+    if reason == Reason::TimeoutQueue { "its turn did not come in time" } else { "no machine in time" }
 }
 
 fn rejected_words(message: Option<&str>, waited: Option<&Cause>) -> String {

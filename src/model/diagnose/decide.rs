@@ -59,7 +59,7 @@ fn rejected(cause: &Cause) -> Decision {
 
 fn queue_timeout(story: &Story, limits: &TimeLimits, now: Timestamp) -> Option<Decision> {
     let limit = limits.queue_timeout;
-    let message = || format!("our turn did not come within {}{}", span(limit.as_secs()), waited_for(story));
+    let message = || format!("waited {}{}", span(limit.as_secs()), waited_for(story));
     passed(story.phase_since()?, limit, now).then(|| (Outcome::NoNode, Reason::TimeoutQueue, message()))
 }
 
@@ -72,7 +72,7 @@ fn pending_timeout(story: &Story, limits: &TimeLimits, now: Timestamp) -> Option
     if let Some(cause) = causes(story).find(|cause| is_configuration(cause.reason)) {
         return Some(rejected(cause));
     }
-    Some((Outcome::NoNode, Reason::TimeoutPending, format!("none within {}{}", span(limit.as_secs()), waited_for(story))))
+    Some((Outcome::NoNode, Reason::TimeoutPending, format!("waited {}{}", span(limit.as_secs()), waited_for(story))))
 }
 
 /// Ends a job that has its node and cannot use it, instead of paying for the node until the run timeout.
@@ -103,7 +103,7 @@ fn our_turn(story: &Story) -> Option<Timestamp> {
 }
 
 fn waited_for(story: &Story) -> String {
-    story.cause.as_ref().map(|cause| format!(" ({}: {})", cause.reason, cause.summary)).unwrap_or_default()
+    story.cause.as_ref().map(|cause| format!("; {}: {}", cause.reason, cause.summary)).unwrap_or_default()
 }
 
 /// Returns whether a cause is a mistake of the request that somebody may still mend, until the time for that is over.

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    evidence::{AttemptRecord, ConditionRecord, ContainerState, EventRecord, Evidence, JobRecord, NodeRecord, Termination},
+    evidence::{AttemptRecord, ConditionRecord, ContainerState, Ending, EventRecord, Evidence, JobRecord, NodeRecord, Termination},
     footprint::Footprint,
     launch_plan::{LaunchPlan, Toleration},
     story::Proof,
 };
+
+/// By how much the clock of whoever ended a job may run ahead of the server's, in seconds.
+const CLOCK_DIFFERENCE_SECONDS: i64 = 300;
 
 /// The evidence about one job at one time.
 pub(super) struct Inquiry<'a> {
@@ -75,6 +78,13 @@ impl<'a> Inquiry<'a> {
     /// Returns the Job's condition of this kind, when it is true.
     pub(super) fn job_condition(&self, kind: &str) -> Option<&'a ConditionRecord> {
         self.job()?.conditions.iter().find(|condition| condition.kind == kind && condition.is_true())
+    }
+
+    /// Returns the end that somebody decided, unless the Job had failed long before: then it changed nothing.
+    pub(super) fn ending(&self) -> Option<&'a Ending> {
+        let failed = self.job_condition("FailureTarget").or_else(|| self.job_condition("Failed")).and_then(|condition| condition.since);
+        let in_time = |ending: &&Ending| failed.is_none_or(|failed| ending.at <= after(failed, CLOCK_DIFFERENCE_SECONDS));
+        self.job()?.ending.as_ref().filter(in_time)
     }
 
     /// Returns whether the Job object is gone or on its way out.

@@ -141,16 +141,20 @@ fn node_event_reason(reason: &str) -> Option<Reason> {
 
 /// Returns the loss of a pod that failed, or whose status was made up, without a word about why.
 pub(super) fn by_missing_status(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
-    if let (Some(node), Some(gone)) = (&attempt.node, attempt.node_gone) {
-        let proof = Proof::new("list of nodes", format!("node {node} is gone"), Some(gone));
-        return Some(lost(inquiry, attempt, (Reason::LostNodeGone, format!("node `{node}` went away, and nothing says why")), [proof]));
+    if let ContainerState::Terminated(termination) = &attempt.container {
+        let source = format!("status of the flow's container in {}", attempt.label());
+        let proof = Proof::new(source, format!("{}: {}", termination.reason, termination.message), termination.finished);
+        let summary = format!("the kubelet of {} lost the flow's container: its exit code is not known", the_node(attempt));
+        return Some(lost(inquiry, attempt, (Reason::LostOther, summary), [proof]));
     }
-    let ContainerState::Terminated(termination) = &attempt.container else {
+    let (node, gone) = attempt.node.as_ref().zip(attempt.node_gone)?;
+    // An empty node goes by itself some time after its pods: only one that went before the Job failed explains that.
+    let failed = inquiry.job_condition("FailureTarget").or_else(|| inquiry.job_condition("Failed")).and_then(|condition| condition.since);
+    if failed.is_some_and(|failed| gone > failed) {
         return None;
-    };
-    let proof = Proof::new(format!("status of the flow's container in {}", attempt.label()), &termination.message, termination.finished);
-    let summary = format!("the kubelet of {} lost the flow's container: its exit code is not known", the_node(attempt));
-    Some(lost(inquiry, attempt, (Reason::LostOther, summary), [proof]))
+    }
+    let proof = Proof::new("list of nodes", format!("node {node} is gone"), Some(gone));
+    Some(lost(inquiry, attempt, (Reason::LostNodeGone, format!("node `{node}` went away, and nothing says why")), [proof]))
 }
 
 /// Returns the end of a pod of which only the Job says that it was disrupted.

@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// Events that announce a machine: of the Cluster Autoscaler, and of Karpenter.
-pub(super) const MACHINE_COMES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
+const MACHINE_COMES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
 
 /// Returns every phase so far with its start, in order; times never go back, although several clocks wrote them.
 pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>) -> Vec<PhaseStart> {
@@ -41,9 +41,15 @@ pub(super) fn last_waiting_phase(inquiry: &Inquiry<'_>) -> Option<Phase> {
     phases(inquiry, None).into_iter().map(|start| start.phase).rfind(|phase| *phase < Phase::Starting)
 }
 
-/// Returns the newest event that announces a machine for this attempt.
+/// Returns the event that announces a machine for this attempt, unless the autoscaler has taken it back since.
 pub(super) fn machine_comes<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
-    inquiry.pod_event(attempt, &MACHINE_COMES)
+    let [ours, theirs] = MACHINE_COMES;
+    let newest = inquiry.pod_event(attempt, &[ours, theirs, "NotTriggerScaleUp"])?;
+    if MACHINE_COMES.contains(&newest.reason.as_str()) {
+        Some(newest)
+    } else {
+        inquiry.pod_event(attempt, &MACHINE_COMES).filter(|_| attempt.is_bound())
+    }
 }
 
 #[derive(Default)]

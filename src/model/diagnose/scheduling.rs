@@ -43,11 +43,18 @@ pub(super) fn causes(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Caus
     let mut causes: Vec<Cause> = pod.machine_comes().into_iter().collect();
     // The scheduler stops at a missing volume before it looks at any node.
     causes.extend(volume::missing(inquiry, &pod.message, &pod.proof));
-    causes.extend(match room::survey(inquiry) {
-        Some(nodes) if nodes.is_empty() => vec![pod.no_node()],
-        Some(nodes) => pod.by_nodes(&nodes),
-        None => vec![pod.by_message()],
-    });
+    let nodes = room::survey(inquiry);
+    let obstacles = pod.by_nodes(nodes.as_deref().unwrap_or_default());
+    let seems_free = nodes.as_ref().is_none_or(|nodes| nodes.first().is_some_and(|(_, obstacle)| *obstacle == Obstacle::Nothing));
+    match nodes {
+        _ if !causes.is_empty() => {}
+        Some(nodes) if nodes.is_empty() => causes.push(pod.no_node()),
+        _ if seems_free => causes.push(pod.by_message()),
+        _ => {}
+    }
+    // An autoscaler that raises a group has found that a new machine of it would do.
+    let coming = causes.first().is_some_and(|cause| cause.reason == Reason::ScaleUpTriggered);
+    causes.extend(obstacles.into_iter().map(|cause| Cause { hopeless: cause.hopeless && !coming, ..cause }));
     causes
 }
 
@@ -114,9 +121,6 @@ impl Unplaced<'_> {
 
     fn by_nodes(&self, nodes: &[(&NodeRecord, Obstacle<'_>)]) -> Vec<Cause> {
         let mut causes = Vec::new();
-        if nodes.first().is_some_and(|(_, obstacle)| *obstacle == Obstacle::Nothing) {
-            causes.push(self.by_message());
-        }
         for group in nodes.chunk_by(|(_, left), (_, right)| left.rank() == right.rank()) {
             let names: Vec<String> = group.iter().map(|(node, _)| node.name.clone()).collect();
             let (node, obstacle) = &group[0];
@@ -135,7 +139,7 @@ impl Unplaced<'_> {
             Obstacle::Nothing => return None,
             Obstacle::TooSmall(shortfalls) => self.never_fits(node, shortfalls, all),
             Obstacle::Taint(taint) => self.taint(taint, &format!("{nodes} {has}")),
-            Obstacle::Full(shortfalls) => Cause::new(Reason::SchedulingInsufficient, format!("{nodes} {is} full: {}", short(shortfalls, "free")))
+            Obstacle::Full(shortfalls) => Cause::new(Reason::SchedulingInsufficient, format!("{nodes} {is} full: {}", missing(shortfalls)))
                 .proven_by(self.who_runs_there(names))
                 .advising(["wait for a job there to end, or take another size: sbrun sizes".to_owned()]),
             Obstacle::Cordoned(why) => Cause::new(Reason::SchedulingCordoned, format!("{nodes} {is} cordoned: {why}"))
@@ -155,8 +159,8 @@ impl Unplaced<'_> {
         // Where any machine may come, because nothing is asked of it or a pool picks it, a larger one may.
         let settled = all && !pool && !inquiry.node_selector().is_empty();
         let largest = shortfalls.iter().map(|short| format!("{} (asked {})", short.allocatable, short.requested)).collect::<Vec<_>>().join(", ");
-        let words = short(shortfalls, &format!("is what a node of {} has", inquiry.size()));
-        let summary = format!("the job can never fit: {words}");
+        let words = |short: &Shortfall| format!("{} asked, a node of {} has {}", short.requested, inquiry.size(), short.allocatable);
+        let summary = format!("the job can never fit: {}", shortfalls.iter().map(words).collect::<Vec<_>>().join("; "));
         Cause::new(Reason::SchedulingNeverFits, summary)
             .proven_by([Proof::new(format!("allocatable of node {}, less its daemon sets", node.name), largest, None)])
             .advising(["sbrun sizes".to_owned(), "take a size that is large enough, or lower its `footprint`".to_owned()])
@@ -206,8 +210,8 @@ impl Unplaced<'_> {
     }
 }
 
-/// Returns shortfalls in words: both numbers for each.
-fn short(shortfalls: &[Shortfall], there: &str) -> String {
-    let words = |short: &Shortfall| format!("{} {there}, {} asked", short.allocatable, short.requested);
+/// Returns what a node that is in use lacks, with both numbers.
+fn missing(shortfalls: &[Shortfall]) -> String {
+    let words = |short: &Shortfall| format!("{} asked, {} free", short.requested, short.allocatable);
     shortfalls.iter().map(words).collect::<Vec<_>>().join("; ")
 }

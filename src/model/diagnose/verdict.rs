@@ -59,16 +59,20 @@ fn examine(inquiry: &Inquiry<'_>) -> Judgement {
     let mut last = Judgement::Open;
     for (number, attempt) in (1..).zip(&inquiry.evidence.attempts) {
         last = attempt::judge(inquiry, attempt);
-        if matches!(&last, Judgement::Ended(end) if is_final(inquiry, end, number)) {
-            return last;
+        match &last {
+            Judgement::Ended(end) if is_final(inquiry, end, number) => return last,
+            Judgement::Held(_) => return last,
+            Judgement::Ended(_) | Judgement::Open | Judgement::Stopped => {}
         }
     }
-    if matches!(last, Judgement::Held(_)) {
-        return last;
+    match by_cluster(inquiry, last) {
+        Judgement::Open | Judgement::Stopped => unreachable(inquiry).map_or(Judgement::Open, |end| Judgement::Ended(Box::new(end))),
+        ended => ended,
     }
-    if let Some(end) = is_unreachable(inquiry) {
-        return Judgement::Ended(Box::new(end));
-    }
+}
+
+/// Asks what is not the flow's own: the Job's conditions, and the Job's absence.
+fn by_cluster(inquiry: &Inquiry<'_>, last: Judgement) -> Judgement {
     let failed = inquiry.job_condition("Failed");
     if let Some(condition) = failed.or_else(|| inquiry.job_condition("FailureTarget").filter(|_| !still_runs(inquiry))) {
         return Judgement::Ended(Box::new(by_job(inquiry, condition, last)));
@@ -77,7 +81,7 @@ fn examine(inquiry: &Inquiry<'_>) -> Judgement {
         return by_absence(inquiry, last);
     }
     // The Job controller leaves a suspended Job alone: nobody else will ever end it.
-    match inquiry.job().filter(|job| job.suspended).and_then(|job| job.ending.as_ref()) {
+    match inquiry.job().filter(|job| job.suspended).and_then(|_| inquiry.ending()) {
         Some(ending) => Judgement::Ended(Box::new(deadline::by_ending(inquiry, ending))),
         None => Judgement::Open,
     }
@@ -108,7 +112,7 @@ fn by_job(inquiry: &Inquiry<'_>, condition: &ConditionRecord, last: Judgement) -
     let proof = condition.proof(&format!("job {}", inquiry.name()));
     let attempt = inquiry.last_attempt();
     if condition.reason == "DeadlineExceeded" {
-        let ended = inquiry.job().is_some_and(|job| job.ending.is_some());
+        let ended = inquiry.ending().is_some();
         return match last {
             Judgement::Ended(end) if !ended => *end,
             _ => deadline::by_deadline(inquiry, proof),
@@ -147,7 +151,7 @@ fn by_absence(inquiry: &Inquiry<'_>, last: Judgement) -> Judgement {
     }
     let gone = inquiry.evidence.job_gone.or_else(|| inquiry.job().and_then(|job| job.deleted));
     let proof = Proof::new("Kubernetes API", format!("job {} does not exist any more", inquiry.name()), gone);
-    let end = if let Some(ending) = inquiry.job().and_then(|job| job.ending.as_ref()) {
+    let end = if let Some(ending) = inquiry.ending() {
         deadline::by_ending(inquiry, ending)
     } else if deletion_was_seen(inquiry) {
         deleted(inquiry, "the Job was deleted by somebody else", Some(proof), gone)
@@ -179,19 +183,16 @@ fn still_runs(inquiry: &Inquiry<'_>) -> bool {
 }
 
 /// Returns the end of a job whose node has been silent for too long. It gives way to any other news.
-fn is_unreachable(inquiry: &Inquiry<'_>) -> Option<End> {
+fn unreachable(inquiry: &Inquiry<'_>) -> Option<End> {
     let attempt = inquiry.last_attempt().filter(|attempt| !attempt.is_terminal())?;
     let node = attempt.node.as_deref()?;
     let unready = inquiry.node(node)?.unready()?;
     let silent = unready.since.filter(|since| after(*since, UNREACHABLE_SECONDS) <= inquiry.now)?;
-    if inquiry.job_condition("Failed").is_some() {
-        return None;
-    }
     let summary = format!("node `{node}` has not answered for over 6 minutes, and the flow may still be running there");
     let cause = Cause::new(Reason::UnknownNodeUnreachable, summary)
         .proven_by([unready.proof(&format!("node {node}"))])
-        .advising(inquiry.kubectl(&format!("describe node {node}")))
-        .advising(["when the machine is surely gone, delete its node object: the job then ends as lost".to_owned()]);
+        .advising([format!("kubectl describe node {node}")])
+        .advising([format!("kubectl delete node {node}   (once its machine is surely gone: the job then ends as lost)")]);
     Some(End::new(Outcome::Unknown, cause, Some(after(silent, UNREACHABLE_SECONDS))))
 }
 

@@ -21,7 +21,7 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     let Some(job) = inquiry.job() else {
         return Vec::new();
     };
-    let stopping = match (&job.ending, inquiry.job_condition("FailureTarget")) {
+    let stopping = match (inquiry.ending(), inquiry.job_condition("FailureTarget")) {
         (Some(ending), _) => Some(deadline::by_ending(inquiry, ending).cause),
         (None, Some(condition)) if condition.reason == "DeadlineExceeded" => {
             Some(deadline::by_deadline(inquiry, condition.proof(&format!("job {}", job.name))).cause)
@@ -76,7 +76,10 @@ fn before_the_flow(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause>
 }
 
 fn while_it_runs(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause> {
-    let taken = loss::by_disruption(inquiry, attempt).map(|end| Cause { next: Vec::new(), ..end.cause });
+    let taken = loss::by_disruption(inquiry, attempt).map(|end| {
+        let summary = format!("the flow has only its grace left: {}", end.cause.summary);
+        Cause { summary, next: Vec::new(), ..end.cause }
+    });
     let unready = starting::node_not_ready(inquiry, attempt);
     let running = Cause::new(Reason::FlowRunning, format!("the flow runs{}", on_node(attempt))).advising(inquiry.sbrun("logs", "-f"));
     taken.into_iter().chain(unready).chain([running]).collect()

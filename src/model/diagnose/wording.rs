@@ -23,9 +23,9 @@ impl Inquiry<'_> {
         reachable.then(|| format!("sbrun {verb} {} {rest}", self.name()).trim_end().to_owned())
     }
 
-    /// Returns the command that launches the same code again; only Jobs that recorded their plan can be.
+    /// Returns the command that launches the same code again; only Jobs that recorded their plan, and are still there, can be.
     pub(super) fn rerun(&self, rest: &str) -> Option<String> {
-        self.plan().and_then(|_| self.sbrun("rerun", rest))
+        self.plan().filter(|_| !self.job_is_gone()).and_then(|_| self.sbrun("rerun", rest))
     }
 
     /// Returns `kubectl -n NAMESPACE <rest>`; nothing for a process of this machine.

@@ -71,7 +71,7 @@ impl FollowView {
                 Self::talk(ui, Role::Caution, &gap_words(&gap));
             }
             JobEvent::Notice(text) => Self::talk(ui, Role::Caution, &text),
-            JobEvent::Finished(_) => {
+            JobEvent::Finished(_) | JobEvent::Asking => {
                 ui.clear_progress();
                 self.finish_line(ui)?;
             }
@@ -132,11 +132,17 @@ impl FollowView {
         Ok(())
     }
 
-    /// Ends an output line that the flow left open, so that what sbrun says starts on a line of its own. Only on a terminal:
-    /// a pipe gets the flow's bytes and nothing else.
+    /// Ends an output line that the flow left open, so that what sbrun says starts on a line of its own. A pipe gets the flow's
+    /// bytes and nothing else; then standard error goes to a new line, since a pipeline often shows both in one log.
     fn finish_line(&mut self, ui: &mut Ui) -> Result<()> {
         let open = self.last_byte.take().is_some_and(|byte| byte != b'\n');
-        if open && ui.is_for_people() && ui.stdout_is_terminal() { ui.data(b"\n") } else { Ok(()) }
+        if open && ui.is_for_people() && ui.stdout_is_terminal() {
+            return ui.data(b"\n");
+        }
+        if open {
+            ui.status("");
+        }
+        Ok(())
     }
 }
 
@@ -166,6 +172,7 @@ fn show_line(ui: &mut Ui, event: &JobEvent, now: Timestamp) -> Result<()> {
         JobEvent::Attempt { number, pod } => json!({"schema": format::SCHEMA, "event": "attempt", "at": now, "attempt": number, "pod": pod}),
         JobEvent::Output(bytes) => json!({"schema": format::SCHEMA, "event": "output", "at": now, "text": String::from_utf8_lossy(bytes)}),
         JobEvent::Gap(gap) => json!({"schema": format::SCHEMA, "event": "gap", "at": now, "after": gap.after, "until": gap.until, "why": gap.why}),
+        JobEvent::Asking => return Ok(()),
         JobEvent::Notice(text) => json!({"schema": format::SCHEMA, "event": "notice", "at": now, "text": text}),
         JobEvent::Finished(story) => {
             let report = JobReport::new(&Evidence::default(), story);

@@ -7,7 +7,7 @@ use crate::{
         evidence::Evidence,
         outcome::Outcome,
         quantity::Memory,
-        story::{Cause, Story, Verdict},
+        story::{Cause, Phase, Story, Verdict},
     },
     output::{
         style::{Painter, Role},
@@ -28,7 +28,10 @@ fn mark(outcome: Outcome) -> (&'static str, Role) {
 #[must_use]
 pub fn verdict_block(evidence: &Evidence, verdict: &Verdict, painter: Painter) -> String {
     let (mark, role) = mark(verdict.outcome);
-    let mut head = format!("{} {}", painter.paint(role, &format!("{mark} {}", verdict.outcome.words())), verdict.cause.summary);
+    let words = verdict.outcome.words();
+    // "cancelled by ana" says the outcome itself.
+    let rest = verdict.cause.summary.strip_prefix(&words).map_or_else(|| format!(": {}", verdict.cause.summary), ToOwned::to_owned);
+    let mut head = format!("{}{rest}", painter.paint(role, &format!("{mark} {words}")));
     if verdict.outcome != Outcome::Succeeded {
         head += &painter.paint(Role::Faint, &format!("  [{}]", verdict.cause.reason));
     }
@@ -109,20 +112,25 @@ fn cause_lines(cause: &Cause, painter: Painter) -> Vec<String> {
     vec![format!("  {}{}", cause.summary, painter.paint(Role::Faint, &format!("  [{}]", cause.reason)))]
 }
 
+/// Returns the phases with their times of day, below the date where it changes.
 fn timeline(story: &Story, now: Timestamp, painter: Painter) -> Vec<String> {
     let attempts = story.phases.iter().map(|start| start.attempt).max().unwrap_or(1);
     let ends = story.phases.iter().skip(1).map(|start| Some(start.since)).chain([None]);
     let mut lines = Vec::new();
+    let mut date = String::new();
     for (start, end) in story.phases.iter().zip(ends) {
+        let today = start.since.strftime("%Y-%m-%d").to_string();
+        if today != date {
+            lines.push(format!("  {}", painter.paint(Role::Faint, &today)));
+            date = today;
+        }
         let until = end.or_else(|| story.verdict.as_ref().and_then(|verdict| verdict.finished)).unwrap_or(now);
-        let lasted = if start.phase == crate::model::story::Phase::Finished {
-            String::new()
-        } else {
-            wording::span(until.duration_since(start.since).as_secs())
-        };
+        let seconds = until.duration_since(start.since).as_secs();
+        let lasted = if start.phase == Phase::Finished { String::new() } else { wording::span(seconds) };
         let attempt = if attempts > 1 { format!("  attempt {}", start.attempt) } else { String::new() };
-        let clock = start.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-        lines.push(format!("  {}  {:<10} {lasted:>7}{attempt}", painter.paint(Role::Faint, &clock), start.phase.as_str()));
+        let clock = start.since.strftime("%H:%M:%SZ").to_string();
+        let words = format!("{:<10} {lasted:>7}{attempt}", start.phase.as_str());
+        lines.push(format!("  {}  {}", painter.paint(Role::Faint, &clock), words.trim_end()));
     }
     lines
 }

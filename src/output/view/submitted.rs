@@ -14,8 +14,7 @@ pub fn block(plan: &LaunchPlan, name: &str, place: &str, attached: bool, painter
     let mut head = vec![if attached { format!("{} attached to", painter.paint(Role::Good, "✓")) } else { painter.paint(Role::Good, "✓") }];
     head.push(painter.paint(Role::Strong, name));
     head.extend(size_words(plan));
-    head.push(painter.paint(Role::Faint, place));
-    let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  code {}", package_words(&plan.package)))];
+    let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  {place} · code {}", package_words(&plan.package)))];
     let commands = ["logs", "why", "cancel"].iter().enumerate().map(|(index, command)| {
         let branch = if index == 2 { "└─" } else { "├─" };
         format!("{branch} {command:<7} {}", painter.paint(Role::Command, &format!("sbrun {command} {name}")))

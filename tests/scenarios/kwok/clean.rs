@@ -41,5 +41,6 @@ fn clean_removes_finished_jobs_with_their_pods_and_nothing_else() {
     expected.sort();
     assert_eq!(left, expected);
     assert!(names("configmaps").contains(&"not-ours".to_owned()));
+    drop(namespace.sandbox.command(["clean", &running]).exits(1).says(&[&running, "has not finished"]));
     assert_eq!(namespace.sandbox.command(["clean", "--all-users"]).exits(0).text().trim(), theirs);
 }

@@ -126,6 +126,19 @@ fn a_footprint_in_the_termination_message_is_no_output() {
 }
 
 #[test]
+fn a_start_error_shows_the_telling_part_of_the_runtimes_words() {
+    let evidence = mk_evidence([mk_ended(128, "StartError").with(|attempt| {
+        let ContainerState::Terminated(termination) = &mut attempt.container else { return };
+        termination.message =
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to \
+                               start container process: exec: \"python3\": executable file not found in $PATH: unknown"
+                .into();
+    })]);
+    let summary = "the flow could not be started on node `node-1` (code 128): exec: \"python3\": executable file not found in $PATH: unknown";
+    assert_eq!(verdict(&evidence, 101).cause.summary, summary);
+}
+
+#[test]
 fn only_the_runtime_and_the_bootstrap_say_that_a_flow_was_never_started() {
     let ended = |code: i32, message: &str| {
         mk_evidence([mk_ended(code, "Error").with(|attempt| {

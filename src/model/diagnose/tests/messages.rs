@@ -28,6 +28,7 @@ fn image_errors_are_told_apart() {
         ("tls: failed to verify certificate: x509: certificate signed by unknown authority", Reason::ImageUnreachable),
         ("unexpected status: 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit", Reason::ImageUnreachable),
         ("failed to authorize: failed to fetch anonymous token: Get \"https://auth\": dial tcp 1.2.3.4:443: i/o timeout", Reason::ImageUnreachable),
+        ("failed to authorize: authorization failed: Get \"https://auth\": dial tcp 1.2.3.4:443: i/o timeout", Reason::ImageUnreachable),
         ("failed to extract layer sha256:00: write /var/lib/x: no space left on device", Reason::ImageUnreachable),
         ("unexpected EOF", Reason::ImageUnreachable),
     ];

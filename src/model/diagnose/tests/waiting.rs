@@ -29,7 +29,7 @@ fn a_full_node_says_how_full_and_who_runs_there() {
         evidence.nodes = Some(vec![mk_node(NODE)]);
         evidence.neighbours = vec![mk_neighbour("flows/load-1", "ben", 3000, 8)];
     });
-    assert_eq!(cause(&story).summary, "1 node of size `xlarge` is full: 1 CPUs free, 2 CPUs asked");
+    assert_eq!(cause(&story).summary, "1 node of size `xlarge` is full: 2 CPUs asked, 1 CPUs free");
     assert_eq!(cause(&story).evidence[0].text, "flows/load-1 (ben): 3 CPUs, 8 GiB");
     assert_eq!(story.unknown, ["no autoscaler has said anything about this pod (events expire after about an hour)"]);
 }
@@ -37,7 +37,7 @@ fn a_full_node_says_how_full_and_who_runs_there() {
 #[test]
 fn a_machine_that_is_too_small_gives_both_numbers() {
     let story = waiting_with(|evidence| evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.allocatable.memory = Memory(3 * GIB))]));
-    assert_eq!(cause(&story).summary, "the job can never fit: 3 GiB is what a node of size `xlarge` has, 4 GiB asked");
+    assert_eq!(cause(&story).summary, "the job can never fit: 4 GiB asked, a node of size `xlarge` has 3 GiB");
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn a_taint_comes_with_the_toleration_to_add() {
 #[test]
 fn a_taint_that_only_prefers_keeps_nobody_away() {
     let story = waiting_with(|evidence| {
-        let mut soft = mk_taint("DeletionCandidateOfClusterAutoscaler", "1");
-        soft.effect = "PreferNoSchedule".into();
-        evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.taints.push(soft))]);
+        let soft = |key: &str| mk_taint(key, "1").with(|taint| taint.effect = "PreferNoSchedule".into());
+        let taints = [soft("DeletionCandidateOfClusterAutoscaler"), soft("karpenter.sh/disrupted")];
+        evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.taints.extend(taints))]);
     });
     // It has room, by all that is known; the scheduler says that it has not.
     assert_eq!(reasons(&story), [Reason::SchedulingInsufficient]);
@@ -133,6 +133,25 @@ fn a_missing_claim_comes_before_full_nodes() {
 }
 
 #[test]
+fn an_autoscaler_may_announce_a_machine_and_take_it_back() {
+    let announced = |evidence: &mut Evidence| {
+        evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.allocatable.cpu = Cpu(1000))]);
+        evidence.events = vec![mk_pod_event("TriggeredScaleUp", "pod triggered scale-up: [{flows-xlarge 0->1 (max: 5)}]", "cluster-autoscaler", 4)];
+    };
+    let story = waiting_with(announced);
+    assert_eq!((story.phase, reasons(&story)), (Phase::ScalingUp, vec![Reason::ScaleUpTriggered, Reason::SchedulingNeverFits]));
+    assert!(story.details.iter().all(|cause| !cause.hopeless), "a new machine may be a larger one");
+    let story = waiting_with(|evidence| {
+        announced(evidence);
+        let message = "pod didn't trigger scale-up: 1 in backoff after failed scale-up";
+        evidence.events.push(mk_pod_event("NotTriggerScaleUp", message, "cluster-autoscaler", 90));
+        evidence.nodes = Some(Vec::new());
+    });
+    assert_eq!((story.phase, reasons(&story)), (Phase::Pending, vec![Reason::SchedulingOther]));
+    assert_eq!(cause(&story).summary, "no node of size `xlarge` exists, and its group does not grow: 1 in backoff after failed scale-up");
+}
+
+#[test]
 fn a_quota_gives_its_numbers_and_whether_waiting_helps() {
     let refused = |message: &str| diagnose(&mk_evidence([]).with(|evidence| evidence.events = vec![mk_refusal(message)]), at(60));
     let used = refused(
@@ -146,6 +165,10 @@ fn a_quota_gives_its_numbers_and_whether_waiting_helps() {
     );
     assert_eq!(cause(&small).summary, "the job asks for more than quota `compute` has: requests.cpu asks 800m, the quota is 500m");
     assert!(cause(&small).hopeless);
+    let whole = refused(
+        "pods \"x\" is forbidden: exceeded quota: one, requested: pods=1,requests.cpu=2, used: pods=1,requests.cpu=2, limited: pods=1,requests.cpu=2",
+    );
+    assert!(!cause(&whole).hopeless, "the other pod ends");
     let unset = refused("pods \"x\" is forbidden: failed quota: compute: must specify limits.cpu for: flow");
     assert_eq!((cause(&unset).reason, cause(&unset).hopeless), (Reason::RejectedQuota, true));
 }
@@ -154,6 +177,35 @@ fn a_quota_gives_its_numbers_and_whether_waiting_helps() {
 fn a_refusal_is_past_once_the_pod_exists() {
     let story = waiting_with(|evidence| evidence.events = vec![mk_refusal("pods \"x\" is forbidden: exceeded quota: compute")]);
     assert_eq!(reasons(&story), [Reason::SchedulingInsufficient]);
+}
+
+#[test]
+fn what_refuses_the_next_attempt_is_the_cause() {
+    let refusal = mk_refusal("pods \"x\" is forbidden: exceeded quota: one, requested: pods=1, used: pods=1, limited: pods=1");
+    let lost = mk_ended(143, "Error").with(|attempt| attempt.disruption = Some(mk_condition("DisruptionTarget", "DeletionByPodGC", "", at(99))));
+    let evidence = mk_evidence([lost]).with(|evidence| {
+        change_plan(evidence, |plan| plan.infrastructure_retries = 1);
+        evidence.events = vec![mk_event(("Job", "etl-1"), "FailedCreate", &refusal.message, "job-controller", at(111))];
+    });
+    assert_eq!(reasons(&diagnose(&evidence, at(120))), [Reason::RejectedQuota, Reason::LostNodeGone]);
+    let earlier = evidence.with(|evidence| evidence.events = vec![refusal.with(|event| event.last = Some(at(0)))]);
+    assert_eq!(reasons(&diagnose(&earlier, at(120))), [Reason::LostNodeGone]);
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_may_answer_later() {
+    let refused = |message: &str| diagnose(&mk_evidence([]).with(|evidence| evidence.events = vec![mk_refusal(message)]), at(60));
+    let denied = refused("admission webhook \"p.example\" denied the request: image must come from our registry");
+    assert_eq!(
+        cause(&denied).summary,
+        "the pod is not admitted: admission webhook \"p.example\" denied the request: image must come from our registry"
+    );
+    assert!(cause(&denied).hopeless);
+    let silent = refused(
+        "Internal error occurred: failed calling webhook \"p.example\": failed to call webhook: Post \"https://p\": connect: permission denied",
+    );
+    assert!(!cause(&silent).hopeless);
+    assert_eq!(cause(&silent).next, ["see whether the admission webhook of the cluster answers"]);
 }
 
 #[test]
