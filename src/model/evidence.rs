@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     footprint::{Allocatable, Footprint},
     launch_plan::{LaunchPlan, Taint, Toleration},
+    outcome::Outcome,
     story::Verdict,
 };
 
@@ -92,6 +93,14 @@ pub struct JobRecord {
     pub user: Option<String>,
     /// Whether sbrun made the Job, or a Prefect worker, or somebody else.
     pub maker: Maker,
+}
+
+impl JobRecord {
+    /// Returns whether a follower left a verdict that stands. After `unknown` the flow may still run.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.outcome != Outcome::Unknown)
+    }
 }
 
 /// Who made a Job.

@@ -99,14 +99,14 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
     Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
 }
 
-/// Returns the Jobs that match, newest first. Those with a verdict come from their metadata alone, which has neither
-/// conditions nor counts: the flow's files stay where they are.
+/// Returns the Jobs that match, newest first. Those with a verdict that stands come from their metadata alone, which has
+/// neither conditions nor counts: the flow's files stay where they are. Behind an `unknown` the flow may still run.
 ///
 /// # Errors
 /// When the server refuses or does not answer.
 pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
     let known = list_metadata(cluster, filter).await?;
-    let read = stream::iter(known).map(|job| async move { if job.verdict.is_some() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
+    let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
     let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }

@@ -18,14 +18,14 @@ use crate::{
     model::evidence::{AttemptRecord, Evidence, JobRecord},
 };
 
-/// Returns the evidence on each of `records`: the Jobs as they are given, and the pods of those without a verdict.
+/// Returns the evidence on each of `records`: the Jobs as they are given, and the pods of those without a verdict that stands.
 ///
 /// # Errors
 /// When the server does not answer. Without the right to list pods the Jobs alone have to do.
 pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Evidence>> {
     let mut pods: BTreeMap<String, Vec<AttemptRecord>> = BTreeMap::new();
     let mut unknown = None;
-    if records.iter().any(|record| record.verdict.is_none()) {
+    if !records.iter().all(JobRecord::is_judged) {
         let doing = format!("listing the pods of jobs in namespace `{}`", cluster.namespace);
         match cluster.read_all(&cluster.api::<Pod>(), ListParams::default().labels(labels::CONTROLLER_UID), Patience::ASK, &doing).await {
             Ok(found) => {

@@ -211,3 +211,19 @@ fn following_costs_few_requests() {
     assert!(requests.len() > 5, "the audit log names no requests of sbrun: {}", requests.len());
     assert!(requests.len() as u128 * 1000 <= 5 * output.took.as_millis(), "{} requests in {:?}", requests.len(), output.took);
 }
+
+#[test]
+fn a_detached_job_has_no_lease_that_nobody_renews() {
+    let mut namespace = namespace();
+    namespace.sandbox.set("CI", "true");
+    namespace.template(&json!({"kwok.test/run": "100ms"}));
+    let submit = ["submit", "-s", "small", "--template", "template.json", "-d", "-o", "name", "flow.py"];
+    let first = namespace.sandbox.command(submit).exits(0).text().trim().to_owned();
+    drop(namespace.sandbox.command(["rerun", &first, "-d", "-o", "name"]).exits(0));
+    let jobs = namespace.objects("jobs");
+    assert_eq!(jobs.len(), 2);
+    for job in jobs {
+        assert_eq!(job["metadata"]["annotations"]["sbrun.dev/lease"], json!(null));
+        assert!(job["spec"]["activeDeadlineSeconds"].as_u64().unwrap() > 3600, "{job:#}");
+    }
+}
