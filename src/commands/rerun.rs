@@ -97,7 +97,7 @@ fn repeat(recorded: LaunchPlan, record: &JobRecord, detach: bool, context: &Cont
         *secret = secrets::parse(std::slice::from_ref(&secret.name), &context.environment)?.remove(0);
     }
     Ok(LaunchPlan {
-        name: JobName::for_flow(stem(&record.name), environment::random()),
+        name: JobName::for_flow(stem(&recorded, &record.name), environment::random()),
         run_id: if same_run { recorded.run_id.clone() } else { fresh },
         nonce: base32(&environment::random::<10>()),
         key: None,
@@ -109,8 +109,12 @@ fn repeat(recorded: LaunchPlan, record: &JobRecord, detach: bool, context: &Cont
     })
 }
 
-/// Returns the flow's part of a Job name.
-fn stem(name: &str) -> &str {
+/// Returns the flow's part of a Job name; a name made from a key has none.
+fn stem<'name>(recorded: &'name LaunchPlan, name: &'name str) -> &'name str {
+    if recorded.key.is_some() {
+        let file = recorded.flow.file.rsplit('/').next().unwrap_or_default();
+        return file.split('.').next().unwrap_or_default();
+    }
     name.rsplit_once('-').map_or(name, |(stem, _)| stem)
 }
 

@@ -48,6 +48,11 @@ impl Output {
         self.open.is_some()
     }
 
+    /// Returns whether output may still come: a log is open, and its container has run or may have.
+    pub(super) fn is_unread(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.may_have_run)
+    }
+
     /// Starts reading the log of `attempt`.
     pub(super) fn open<J: RunningJob>(&mut self, job: &mut J, attempt: &AttemptRecord) {
         if self.wanted {

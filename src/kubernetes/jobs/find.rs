@@ -18,7 +18,7 @@ use crate::{
     model::{
         evidence::{JobRecord, Maker},
         identity::JobName,
-        launch_plan::{Interpreter, LaunchPlan},
+        launch_plan::Interpreter,
         package::Package,
         suggestion,
     },
@@ -168,21 +168,6 @@ pub async fn package_of(cluster: &Cluster, record: &JobRecord) -> Result<Package
     let found: Vec<ConfigMap> = found.into_iter().flatten().collect();
     let interpreter = record.plan.as_ref().map_or(Interpreter::Python, |plan| plan.flow.interpreter);
     manifest::delivery_of(&job, &found)?.unpack(interpreter)
-}
-
-/// Returns the Job that submitting `plan` has created or would attach to: after an interruption nobody knows how far it came.
-///
-/// # Errors
-/// When the server does not answer.
-pub async fn find_own(cluster: &Cluster, plan: &LaunchPlan) -> Result<Option<JobRecord>> {
-    let doing = format!("looking for Job `{}`", plan.name);
-    let selector = match &plan.key {
-        Some(key) => format!("{}={}", labels::KEY, manifest::key_label(key)),
-        None => format!("{}={}", labels::RUN_ID, plan.run_id),
-    };
-    let jobs = cluster.read_all(&cluster.api::<Job>(), ListParams::default().labels(&selector), Patience::CANCEL, &doing).await;
-    let jobs = jobs.map_err(|error| explain(error, &doing))?;
-    Ok(jobs.iter().max_by_key(|job| job.metadata.creation_timestamp.as_ref().map(|time| time.0)).map(job_record))
 }
 
 #[cfg(test)]
