@@ -213,7 +213,6 @@ fn following_costs_few_requests() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_detached_job_has_no_lease_that_nobody_renews() {
     let mut namespace = namespace();
     namespace.sandbox.set("CI", "true");
@@ -227,7 +226,9 @@ fn a_detached_job_has_no_lease_that_nobody_renews() {
         assert_eq!(job["metadata"]["annotations"]["sbrun.dev/lease"], json!(null));
         assert!(job["spec"]["activeDeadlineSeconds"].as_u64().unwrap() > 3600, "{job:#}");
     }
-=======
+}
+
+#[test]
 fn a_token_that_ends_before_the_timeout_is_said_at_submit() {
     let mut namespace = namespace();
     let binding = json!({
@@ -246,5 +247,4 @@ fn a_token_that_ends_before_the_timeout_is_said_at_submit() {
     drop(submit("30m").says(&["warning: the credentials of this cluster end at ", ", before the timeout of the run"]));
     let in_time = submit("5m");
     assert!(!in_time.stderr.contains("credentials"), "{in_time}");
->>>>>>> ux
 }
