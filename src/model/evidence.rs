@@ -88,8 +88,16 @@ pub struct JobRecord {
     pub verdict: Option<Box<Verdict>>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Identity of the run over all attempts; of a Prefect worker's Job that of the flow run.
+    pub run_id: Option<String>,
+    /// Size profile.
+    pub size: Option<String>,
+    /// What the flow is called, from the annotation, else the label.
+    pub flow: Option<String>,
     /// The user's name, from the annotation, else the label.
     pub user: Option<String>,
+    /// The user as a label: tells whose it is.
+    pub user_label: Option<String>,
     /// Whether sbrun made the Job, or a Prefect worker, or somebody else.
     pub maker: Maker,
 }

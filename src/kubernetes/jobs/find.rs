@@ -74,10 +74,9 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
         };
         return known.first().ok_or_else(none);
     }
-    let run_id = |job: &JobRecord| job.labels.get(labels::RUN_ID).or_else(|| job.labels.get(labels::PREFECT_FLOW_RUN)).cloned();
     let found: Vec<&JobRecord> =
-        known.iter().filter(|job| job.name.starts_with(reference) || run_id(job).is_some_and(|id| id.starts_with(reference))).collect();
-    let exact = found.iter().find(|job| job.name == reference || run_id(job).as_deref() == Some(reference));
+        known.iter().filter(|job| job.name.starts_with(reference) || job.run_id.as_ref().is_some_and(|id| id.starts_with(reference))).collect();
+    let exact = found.iter().find(|job| job.name == reference || job.run_id.as_deref() == Some(reference));
     if let Some(exact) = exact {
         return Ok(exact);
     }
@@ -88,7 +87,7 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
             None => error.hinted("see what there is: sbrun list --all"),
         });
     };
-    let one_run = found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first));
+    let one_run = found.iter().all(|job| job.run_id.is_some() && job.run_id == first.run_id);
     if one_run || found.len() == 1 {
         return Ok(first);
     }
@@ -190,7 +189,7 @@ mod tests {
     use super::*;
 
     fn job(name: &str, run_id: &str) -> JobRecord {
-        JobRecord { name: name.into(), labels: [(labels::RUN_ID.to_owned(), run_id.to_owned())].into(), ..JobRecord::default() }
+        JobRecord { name: name.into(), run_id: Some(run_id.into()), ..JobRecord::default() }
     }
 
     #[test]
