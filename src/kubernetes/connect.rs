@@ -28,7 +28,7 @@ pub struct ConnectOptions {
     pub namespace: Option<String>,
 }
 
-/// Receives lines about calls that take long, such as "the API server does not answer since 12 s".
+/// Receives lines about calls that take long, such as "the API server has not answered for 12 s".
 pub type Notices = Arc<dyn Fn(String) + Send + Sync>;
 
 /// A cluster, one namespace of it, and how patient to be with it.

@@ -48,13 +48,14 @@ pub fn problems(manifest: &Value) -> Vec<String> {
     if !manifest.is_object() {
         return vec!["is not a Job manifest; it begins with `apiVersion: batch/v1` and `kind: Job`".to_owned()];
     }
-    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
     let mut problems = Vec::new();
-    if text("/kind") != Some("Job") {
-        problems.push(format!("`kind` must be `Job`, not `{}`", text("/kind").unwrap_or_default()));
-    }
-    if text("/apiVersion") != Some("batch/v1") {
-        problems.push(format!("`apiVersion` must be `batch/v1`, not `{}`", text("/apiVersion").unwrap_or_default()));
+    for (field, only) in [("kind", "Job"), ("apiVersion", "batch/v1")] {
+        match &manifest[field] {
+            Value::Null => problems.push(format!("`{field}` is missing; it must be `{only}`")),
+            Value::String(found) if found == only => {}
+            Value::String(found) => problems.push(format!("`{field}` must be `{only}`, not `{found}`")),
+            found => problems.push(format!("`{field}` must be `{only}`, not {found}")),
+        }
     }
     for (pointer, allowed, why) in FIXED {
         let Some(found) = manifest.pointer(pointer).filter(|found| !found.is_null()) else { continue };

@@ -1,11 +1,18 @@
 //! Documents for machines. The only importer of the YAML renderer.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 
 /// The version of every JSON document.
 pub const SCHEMA: u32 = 1;
+
+/// Returns a time as events carry it: whole milliseconds, since nobody's clock knows more.
+#[must_use]
+pub fn milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
 
 /// Returns one JSON document, indented, without a final line feed.
 pub fn json<T: Serialize>(document: &T) -> Result<String> {

@@ -1,6 +1,10 @@
 //! Plurals, lists, ages and amounts of time, so that no format string holds grammar.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
+
+use crate::model::duration;
 
 /// Returns `1 file`, `3 files`.
 #[must_use]
@@ -31,15 +35,10 @@ pub fn age(duration: SignedDuration) -> String {
     }
 }
 
-/// Returns how long something took: `0.4s` is not told apart from `0s`; `2m10s`, `3h05m`.
+/// Returns how long something took, such as `2m10s`; less than nothing counts as nothing.
 #[must_use]
 pub fn span(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    match seconds {
-        0..=59 => format!("{seconds}s"),
-        60..=3599 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
-    }
+    duration::format(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
 /// Cuts `text` to `width` columns, with an ellipsis where something was left out. Line breaks become spaces.
@@ -71,7 +70,7 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (3600, "60m"), (10_800, "3h"), (200_000, "2d"), (-5, "0s")] {
             assert_eq!(age(SignedDuration::from_secs(seconds)), text, "{seconds}");
         }
-        assert_eq!((span(59), span(61), span(3_900)), ("59s".into(), "1m01s".into(), "1h05m".into()));
+        assert_eq!((span(59), span(61), span(3_900)), ("59s".into(), "1m1s".into(), "1h5m".into()));
     }
 
     #[test]

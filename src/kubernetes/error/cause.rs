@@ -12,7 +12,7 @@ use crate::kubernetes::{
 };
 
 /// What is said of a server whose answer is overdue.
-pub(crate) const UNANSWERED: &str = "the API server does not answer";
+pub(crate) const UNANSWERED: &str = "the API server has not answered";
 
 /// The cause of a failed call.
 #[derive(Debug)]
@@ -80,11 +80,11 @@ impl fmt::Display for Problem<'_> {
 }
 
 impl Cause<'_> {
-    /// Returns the start of a sentence that goes on with "since 3 s".
+    /// Returns the start of a sentence that goes on with "for 3 s".
     pub(crate) fn complaint(&self) -> &'static str {
         match self {
-            Self::Status(_) | Self::Garbled => "the API server is in trouble",
-            Self::Plugin(_) | Self::Unauthorized(_) => "there are no valid credentials",
+            Self::Status(_) | Self::Garbled => "the API server has been in trouble",
+            Self::Plugin(_) | Self::Unauthorized(_) => "there have been no valid credentials",
             Self::Overdue(_) | Self::Connecting(_) | Self::Broken(_) | Self::Unsendable => UNANSWERED,
         }
     }

@@ -68,7 +68,10 @@ pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRec
 /// Returns the one of `known`, newest first, that `reference` means.
 fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) -> Result<&'known JobRecord> {
     if reference == LATEST {
-        let none = || Error::failed(format!("you have no job in namespace `{namespace}`")).hinted("see everybody's: sbrun list --all");
+        let none = || {
+            let error = Error::failed(format!("you have no job in namespace `{namespace}`"));
+            error.hinted("everybody's jobs of this namespace: sbrun list").hinted("jobs of another namespace: sbrun list -n NAME")
+        };
         return known.first().ok_or_else(none);
     }
     let run_id = |job: &JobRecord| job.labels.get(labels::RUN_ID).or_else(|| job.labels.get(labels::PREFECT_FLOW_RUN)).cloned();
@@ -205,6 +208,8 @@ mod tests {
         assert_eq!(chosen("nope"), Err("there is no job `nope` in namespace `flows`".to_owned()));
         let typo = choose("etl-aaab", "flows", &known).expect_err("there is none");
         assert_eq!(typo.hints(), ["did you mean `etl-aaaa`?"]);
-        assert!(choose("@latest", "flows", &[]).is_err());
+        let none = choose("@latest", "flows", &[]).expect_err("there is none");
+        assert_eq!(none.message(), "you have no job in namespace `flows`");
+        assert_eq!(none.hints(), ["everybody's jobs of this namespace: sbrun list", "jobs of another namespace: sbrun list -n NAME"]);
     }
 }

@@ -205,7 +205,7 @@ impl Reader {
         if Instant::now() >= due && *self.state.borrow() == LogState::Running {
             failures.told = Some(Instant::now());
             (self.cluster.notices)(format!(
-                "the output of pod `{}` cannot be read since {} s ({why}); still trying",
+                "the output of pod `{}` could not be read for {} s ({why}); still trying",
                 self.pod,
                 since.elapsed().as_secs()
             ));

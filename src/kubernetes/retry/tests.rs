@@ -122,8 +122,19 @@ async fn a_stall_is_announced_and_ends_with_the_patience() {
     let said = said.lock().unwrap().clone();
     let [line] = said.as_slice() else { panic!("{said:?}") };
     let (start, time) = line.rsplit_once(' ').unwrap();
-    assert_eq!(start, "the API server does not answer since 2 s while creating ConfigMap `x`; trying until");
+    assert_eq!(start, "the API server has not answered for 2 s while creating ConfigMap `x`; trying until");
     assert!(time.len() == 8 && time.split(':').count() == 3, "{time}");
+}
+
+#[tokio::test]
+async fn calls_that_wait_together_have_one_voice() {
+    let server = Server::start(|_, _| Reply::Stall).await;
+    let (cluster, said) = connect(&server.url, json!({})).await;
+    let api = cluster.api::<ConfigMap>();
+    let read = || cluster.call(Repeat::Read, patience(2600), "listing", || api.get("x"));
+    drop(tokio::join!(read(), read(), read()));
+    let said = said.lock().unwrap().clone();
+    assert_eq!(said.len(), 1, "{said:?}");
 }
 
 #[tokio::test]
@@ -137,7 +148,7 @@ async fn the_end_of_an_announced_trouble_is_announced() {
     assert_eq!(words(&result), "done");
     let said = said.lock().unwrap().clone();
     let [first, last] = said.as_slice() else { panic!("{said:?}") };
-    assert_eq!(first, "the API server is in trouble since 2 s (status 503, ServiceUnavailable) while reading ConfigMap `x`; still trying");
+    assert_eq!(first, "the API server has been in trouble for 2 s (status 503, ServiceUnavailable) while reading ConfigMap `x`; still trying");
     assert!(last.starts_with("the API server answers again, after "), "{last}");
 }
 

@@ -36,6 +36,14 @@ struct State {
     announced: bool,
 }
 
+impl State {
+    /// Returns when the next line is due for a call that has been waiting since `began`.
+    fn due(&self, began: Instant) -> Instant {
+        let due = self.failing.map_or(began, |since| since.min(began)) + QUIET;
+        self.said.map_or(due, |said| due.max(said + BETWEEN))
+    }
+}
+
 impl Trouble {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -63,26 +71,26 @@ impl Trouble {
 
     /// Returns when the next line is due for a call that has been waiting since `began`.
     pub(super) fn next_notice(&self, began: Instant) -> Instant {
-        self.with(|state| {
-            let since = state.failing.map_or(began, |since| since.min(began));
-            let due = since + QUIET;
-            state.said.map_or(due, |said| due.max(said + BETWEEN))
-        })
+        self.with(|state| state.due(began))
     }
 
-    /// Writes a line.
+    /// Writes a line, unless another call that waits at the same time has just done so.
     pub(super) fn notice(&self, began: Instant, deadline: Option<Instant>, doing: &str, notices: &Notices) {
-        let (since, cause) = self.with(|state| {
+        let due = self.with(|state| {
+            if Instant::now() < state.due(began) {
+                return None;
+            }
             state.said = Some(Instant::now());
             state.announced = true;
             let since = state.failing.get_or_insert(began);
             *since = (*since).min(began);
-            (*since, state.cause.clone())
+            Some((*since, state.cause.clone()))
         });
+        let Some((since, cause)) = due else { return };
         let (complaint, cause) = cause.unwrap_or((UNANSWERED, String::new()));
         let cause = if cause.is_empty() { cause } else { format!(" ({cause})") };
         let until = deadline.and_then(until).map_or_else(|| "still trying".to_owned(), |time| format!("trying until {time}"));
-        notices(format!("{complaint} since {} s{cause} while {doing}; {until}", since.elapsed().as_secs()));
+        notices(format!("{complaint} for {} s{cause} while {doing}; {until}", since.elapsed().as_secs()));
     }
 }
 

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use super::{
     inquiry::{Inquiry, after},
     loss,
-    wording::{inline, on_node, span},
+    wording::{inline, on_node},
 };
 use crate::model::{
+    duration,
     evidence::{AttemptRecord, ContainerState, Termination},
     outcome::Outcome,
     package::bootstrap::FAILURE_PREFIX,
@@ -259,7 +260,7 @@ fn failed_before_the_flow(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Opt
 
 /// Returns the end of an attempt that ran longer than it may, or that never came to run on its node.
 pub(super) fn run_timeout(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, proof: Proof) -> End {
-    let limit = inquiry.plan().map(|plan| format!(" of {}", span(plan.limits.timeout.as_secs()))).unwrap_or_default();
+    let limit = inquiry.plan().map(|plan| format!(" of {}", duration::format(plan.limits.timeout))).unwrap_or_default();
     let at = attempt.termination().and_then(|termination| termination.finished).or(proof.at);
     if attempt.started().is_none() && attempt.termination().is_none() {
         let summary = format!("the job had a node, but the flow did not start within the time{limit}");

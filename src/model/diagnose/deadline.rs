@@ -4,9 +4,9 @@ use super::{
     attempt::{self, End},
     inquiry::Inquiry,
     phases, waiting,
-    wording::span,
 };
 use crate::model::{
+    duration,
     evidence::{Ending, JobRecord},
     outcome::Outcome,
     reason::Reason,
@@ -107,7 +107,7 @@ fn rejected_words(message: Option<&str>, waited: Option<&Cause>) -> String {
 fn timeout_words(inquiry: &Inquiry<'_>, reason: Reason) -> String {
     let stall = inquiry.plan().and_then(|plan| plan.limits.stall_timeout);
     match (reason, stall) {
-        (Reason::TimeoutStall, Some(limit)) => format!("no output for {}", span(limit.as_secs())),
+        (Reason::TimeoutStall, Some(limit)) => format!("no output for {}", duration::format(limit)),
         (Reason::TimeoutStall, None) => "no output for too long".to_owned(),
         _ => "the flow ran longer than it may".to_owned(),
     }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::{
     image,
     inquiry::{Inquiry, after},
-    wording::span,
 };
 use crate::model::{
+    duration,
     evidence::{Ending, Evidence, Maker},
     launch_plan::TimeLimits,
     outcome::Outcome,
@@ -59,7 +59,7 @@ fn rejected(cause: &Cause) -> Decision {
 
 fn queue_timeout(story: &Story, limits: &TimeLimits, now: Timestamp) -> Option<Decision> {
     let limit = limits.queue_timeout;
-    let message = || format!("waited {}{}", span(limit.as_secs()), waited_for(story));
+    let message = || format!("waited {}{}", duration::format(limit), waited_for(story));
     passed(story.phase_since()?, limit, now).then(|| (Outcome::NoNode, Reason::TimeoutQueue, message()))
 }
 
@@ -72,7 +72,7 @@ fn pending_timeout(story: &Story, limits: &TimeLimits, now: Timestamp) -> Option
     if let Some(cause) = causes(story).find(|cause| is_configuration(cause.reason)) {
         return Some(rejected(cause));
     }
-    Some((Outcome::NoNode, Reason::TimeoutPending, format!("waited {}{}", span(limit.as_secs()), waited_for(story))))
+    Some((Outcome::NoNode, Reason::TimeoutPending, format!("waited {}{}", duration::format(limit), waited_for(story))))
 }
 
 /// Ends a job that has its node and cannot use it, instead of paying for the node until the run timeout.

@@ -16,6 +16,10 @@ use crate::model::{
 /// How long a submission may take to send its files before it counts as broken off, in seconds.
 const SUBMISSION_SECONDS: i64 = 60;
 
+/// From which age of a pod its first events may have expired, in seconds: the API server keeps events for an hour
+/// (`--event-ttl`), and a little less is said in time.
+const EVENTS_EXPIRE_SECONDS: i64 = 50 * 60;
+
 /// Returns why a job that is not over is where it is: the first cause is the answer, the others are detail.
 pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     let Some(job) = inquiry.job() else {
@@ -48,7 +52,10 @@ pub(super) fn unknown(inquiry: &Inquiry<'_>, cause: Option<&Cause>) -> Vec<Strin
     let waits_for_node = cause.is_some_and(|cause| matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient));
     let told = |attempt| inquiry.pod_event(attempt, &["NotTriggerScaleUp"]).is_some();
     if waits_for_node && !inquiry.last_attempt().is_some_and(told) {
-        unknown.push("no autoscaler has said anything about this pod (events expire after about an hour)".to_owned());
+        let created = inquiry.last_attempt().and_then(|attempt| attempt.created);
+        let old = created.is_some_and(|created| inquiry.now >= after(created, EVENTS_EXPIRE_SECONDS));
+        let expiry = if old { " (events expire after about an hour)" } else { "" };
+        unknown.push(format!("no autoscaler has said anything about this pod{expiry}"));
     }
     unknown
 }

@@ -57,24 +57,6 @@ pub(super) fn on_node(attempt: &AttemptRecord) -> String {
     attempt.node.as_ref().map_or_else(String::new, |node| format!(" on node `{node}`"))
 }
 
-/// Returns seconds as people write them: `90s`, `20m`, `1h30m`, `2d`.
-pub(super) fn span(seconds: u64) -> String {
-    if seconds < 120 {
-        return format!("{seconds}s");
-    }
-    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (unit, length) in units {
-        if rest >= length {
-            parts.push(format!("{}{unit}", rest / length));
-            rest %= length;
-        }
-    }
-    parts.truncate(2);
-    parts.concat()
-}
-
 /// Returns a noun with its number: `1 node`, `3 nodes`.
 pub(super) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

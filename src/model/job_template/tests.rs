@@ -26,6 +26,9 @@ fn a_template_may_repeat_what_is_fixed() {
 fn each_rule_is_kept() {
     for (from, to, problem) in [
         ("kind: Job", "kind: Pod", "`kind` must be `Job`, not `Pod`"),
+        ("kind: Job", "kind: [Job]", "`kind` must be `Job`, not [\"Job\"]"),
+        ("kind: Job\n", "", "`kind` is missing; it must be `Job`"),
+        ("apiVersion: batch/v1\n", "", "`apiVersion` is missing; it must be `batch/v1`"),
         ("batch/v1", "v1", "`apiVersion` must be `batch/v1`, not `v1`"),
         ("restartPolicy: Never", "restartPolicy: OnFailure", "`spec.template.spec.restartPolicy` is \"OnFailure\", it can only be \"Never\""),
         ("backoffLimit: 0", "backoffLimit: 6", "`spec.backoffLimit` is 6, it can only be 0: one owner of retries: use `infrastructure_retries`"),

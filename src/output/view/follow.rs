@@ -1,14 +1,17 @@
 //! The follow loop as people and machines see it: a redrawn line, a line per change, or one document per event.
 
-use jiff::Timestamp;
-use serde_json::json;
+use std::borrow::Cow;
 
-use super::{report::JobReport, story::status_line};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::story::status_line;
 use crate::{
     error::Result,
     model::{
-        evidence::Evidence,
         job_event::{Gap, JobEvent},
+        outcome::Outcome,
+        reason::Reason,
         story::{Phase, Story},
     },
     output::{
@@ -56,7 +59,7 @@ impl FollowView {
     /// Shows one event.
     pub fn show(&mut self, ui: &mut Ui, event: JobEvent, now: Timestamp) -> Result<()> {
         if ui.format() == Format::Jsonl {
-            return show_line(ui, &event, now);
+            return EventLine::new(&event, now).map_or(Ok(()), |line| ui.line(&format::json_line(&line)?));
         }
         match event {
             JobEvent::Changed(story) => self.changed(ui, &story, now),
@@ -160,25 +163,124 @@ pub fn gap_words(gap: &Gap) -> String {
     }
 }
 
-/// Writes one event as one JSON document.
-fn show_line(ui: &mut Ui, event: &JobEvent, now: Timestamp) -> Result<()> {
-    let document = match event {
-        JobEvent::Changed(story) | JobEvent::Heartbeat(story) => {
-            let kind = if matches!(event, JobEvent::Changed(_)) { "changed" } else { "heartbeat" };
-            let cause = story.cause.as_ref();
-            json!({"schema": format::SCHEMA, "event": kind, "at": now, "phase": story.phase, "attempts": story.attempts,
-                   "reason": cause.map(|cause| cause.reason), "summary": cause.map(|cause| &cause.summary)})
+/// One event as one JSON document on one line.
+#[derive(Debug, Serialize)]
+struct EventLine<'event> {
+    schema: u32,
+    event: &'static str,
+    at: Timestamp,
+    #[serde(flatten)]
+    details: Details<'event>,
+}
+
+/// What the kinds of events have to say.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Details<'event> {
+    Standing { phase: Phase, attempts: u32, reason: Option<Reason>, summary: Option<&'event str> },
+    Attempt { attempt: u32, pod: &'event str },
+    Output { text: Cow<'event, str> },
+    Gap { after: Option<Timestamp>, until: Option<Timestamp>, why: &'event str },
+    Notice { text: &'event str },
+    Finished { outcome: Option<Outcome>, exit_code: Option<u8>, flow_exit_code: Option<i32>, reason: Option<Reason>, summary: Option<&'event str> },
+}
+
+impl<'event> EventLine<'event> {
+    /// Returns the document of an event; none for one that only matters to a terminal.
+    fn new(event: &'event JobEvent, now: Timestamp) -> Option<Self> {
+        let (event, details) = match event {
+            JobEvent::Changed(story) => ("changed", Details::standing(story)),
+            JobEvent::Heartbeat(story) => ("heartbeat", Details::standing(story)),
+            JobEvent::Attempt { number, pod } => ("attempt", Details::Attempt { attempt: *number, pod }),
+            JobEvent::Output(bytes) => ("output", Details::Output { text: String::from_utf8_lossy(bytes) }),
+            JobEvent::Gap(Gap { after, until, why }) => {
+                ("gap", Details::Gap { after: after.map(format::milliseconds), until: until.map(format::milliseconds), why })
+            }
+            JobEvent::Notice(text) => ("notice", Details::Notice { text }),
+            JobEvent::Asking => return None,
+            JobEvent::Finished(story) => ("finished", Details::finished(story)),
+        };
+        Some(Self { schema: format::SCHEMA, event, at: format::milliseconds(now), details })
+    }
+}
+
+impl<'event> Details<'event> {
+    fn standing(story: &'event Story) -> Self {
+        let cause = story.cause.as_ref();
+        Self::Standing {
+            phase: story.phase,
+            attempts: story.attempts,
+            reason: cause.map(|cause| cause.reason),
+            summary: cause.map(|cause| cause.summary.as_str()),
         }
-        JobEvent::Attempt { number, pod } => json!({"schema": format::SCHEMA, "event": "attempt", "at": now, "attempt": number, "pod": pod}),
-        JobEvent::Output(bytes) => json!({"schema": format::SCHEMA, "event": "output", "at": now, "text": String::from_utf8_lossy(bytes)}),
-        JobEvent::Gap(gap) => json!({"schema": format::SCHEMA, "event": "gap", "at": now, "after": gap.after, "until": gap.until, "why": gap.why}),
-        JobEvent::Asking => return Ok(()),
-        JobEvent::Notice(text) => json!({"schema": format::SCHEMA, "event": "notice", "at": now, "text": text}),
-        JobEvent::Finished(story) => {
-            let report = JobReport::new(&Evidence::default(), story);
-            json!({"schema": format::SCHEMA, "event": "finished", "at": now, "outcome": report.outcome, "exit_code": report.exit_code,
-                   "flow_exit_code": report.flow_exit_code, "reason": report.reason, "summary": report.summary})
+    }
+
+    fn finished(story: &'event Story) -> Self {
+        let verdict = story.verdict.as_ref();
+        Self::Finished {
+            outcome: verdict.map(|verdict| verdict.outcome),
+            exit_code: verdict.map(|verdict| verdict.exit_code),
+            flow_exit_code: verdict.and_then(|verdict| verdict.flow_exit_code),
+            reason: verdict.map(|verdict| verdict.cause.reason),
+            summary: verdict.map(|verdict| verdict.cause.summary.as_str()),
         }
-    };
-    ui.line(&format::json_line(&document)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::story::{Cause, Verdict};
+
+    fn story(verdict: Option<Verdict>) -> Story {
+        Story {
+            phase: Phase::Pending,
+            phases: Vec::new(),
+            attempts: 1,
+            cause: Some(Cause::new(Reason::SchedulingWaiting, "it waits")),
+            details: Vec::new(),
+            verdict,
+            held_until: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    fn verdict() -> Verdict {
+        Verdict {
+            outcome: Outcome::Failed,
+            exit_code: 7,
+            flow_exit_code: Some(7),
+            cause: Cause::new(Reason::FlowFailed, "the flow ended with 7"),
+            finished: None,
+            waited_seconds: None,
+            run_seconds: None,
+            attempts: 1,
+            peak_memory: None,
+            cpu_milliseconds: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn events_are_documents_that_begin_with_their_schema() {
+        let now: Timestamp = "2026-11-24T10:00:01.123456789Z".parse().unwrap();
+        let gap = Gap { after: Some(now), until: None, why: "rotated".into() };
+        for (event, expected) in [
+            (JobEvent::Changed(story(None)), r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#),
+            (JobEvent::Heartbeat(story(None)), r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#),
+            (JobEvent::Attempt { number: 2, pod: "etl-b".into() }, r#""attempt",AT,"attempt":2,"pod":"etl-b"}"#),
+            (JobEvent::Output(b"a\xff\n".to_vec()), "\"output\",AT,\"text\":\"a\u{fffd}\\n\"}"),
+            (JobEvent::Gap(gap), r#""gap",AT,"after":"2026-11-24T10:00:01.123Z","until":null,"why":"rotated"}"#),
+            (JobEvent::Notice("hm".into()), r#""notice",AT,"text":"hm"}"#),
+            (
+                JobEvent::Finished(story(Some(verdict()))),
+                r#""finished",AT,"outcome":"failed","exit_code":7,"flow_exit_code":7,"reason":"Flow.Failed","summary":"the flow ended with 7"}"#,
+            ),
+        ] {
+            let expected = expected.replace("AT", r#""at":"2026-11-24T10:00:01.123Z""#);
+            let line = format::json_line(&EventLine::new(&event, now).expect("a document")).unwrap();
+            assert_eq!(line, format!(r#"{{"schema":1,"event":{expected}"#));
+        }
+        assert!(EventLine::new(&JobEvent::Asking, now).is_none());
+    }
 }

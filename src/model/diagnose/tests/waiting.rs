@@ -31,7 +31,18 @@ fn a_full_node_says_how_full_and_who_runs_there() {
     });
     assert_eq!(cause(&story).summary, "1 node of size `xlarge` is full: 2 CPUs asked, 1 CPUs free");
     assert_eq!(cause(&story).evidence[0].text, "flows/load-1 (ben): 3 CPUs, 8 GiB");
-    assert_eq!(story.unknown, ["no autoscaler has said anything about this pod (events expire after about an hour)"]);
+    assert_eq!(story.unknown, ["no autoscaler has said anything about this pod"]);
+}
+
+#[test]
+fn expired_events_are_spoken_of_only_when_they_may_have_expired() {
+    let evidence = mk_evidence([mk_unscheduled(FULL)]).with(|evidence| evidence.nodes = Some(Vec::new()));
+    for (seconds, words) in [
+        (3000, "no autoscaler has said anything about this pod"),
+        (3001, "no autoscaler has said anything about this pod (events expire after about an hour)"),
+    ] {
+        assert_eq!(diagnose(&evidence, at(seconds)).unknown, [words], "{seconds}");
+    }
 }
 
 #[test]
