@@ -119,8 +119,6 @@ mod tests {
             ("VECLIB_MAXIMUM_THREADS", "2"),
         ]);
         assert_eq!(variables(&plan, &inherited, Path::new("/root-folder"), "mark").unwrap(), expected);
-<<<<<<< HEAD
-=======
     }
 
     #[test]
@@ -128,7 +126,6 @@ mod tests {
         let inherited = of(&[("SBRUN_JOB_NAME", "outer"), ("SBRUN_RUN_ID", "outer"), ("SBRUN_SIZE", "huge")]);
         let seen = variables(&mk_plan("flow.py", ""), &inherited, Path::new("/"), "mark").unwrap();
         assert!(!seen.contains_key("SBRUN_SIZE") && !seen.values().any(|value| value == "outer"), "{seen:?}");
->>>>>>> ux
     }
 
     #[test]

@@ -18,13 +18,8 @@ use crate::{
     model::evidence::{AttemptRecord, Evidence, JobRecord, NodeRecord},
 };
 
-<<<<<<< HEAD
 /// Returns the evidence on each of `records`: the Jobs as they are given, the pods of those without a verdict that stands, and the
 /// nodes that those without a node could run on, so that a short look names the same cause as a long one.
-=======
-/// Returns the evidence on each of `records`: the Jobs as they are given, the pods of those without a verdict, and the nodes
-/// that those without a node could run on, so that a short look names the same cause as a long one.
->>>>>>> ux
 ///
 /// # Errors
 /// When the server does not answer. Without the right to list pods the Jobs alone have to do.

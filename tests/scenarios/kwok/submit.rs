@@ -213,7 +213,6 @@ fn following_costs_few_requests() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_detached_job_has_no_lease_that_nobody_renews() {
     let mut namespace = namespace();
     namespace.sandbox.set("CI", "true");
@@ -230,8 +229,6 @@ fn a_detached_job_has_no_lease_that_nobody_renews() {
 }
 
 #[test]
-=======
->>>>>>> ux
 fn a_token_that_ends_before_the_timeout_is_said_at_submit() {
     let mut namespace = namespace();
     let binding = json!({
