@@ -118,11 +118,14 @@ fn log_state(attempt: &AttemptRecord) -> LogState {
     }
 }
 
-/// Returns whether the container of an attempt may have written something: it has a node, and was not seen last waiting for what
-/// keeps it from starting.
+/// Returns whether the container of an attempt may have written something: it was seen running or ended, or it has a node and was
+/// not seen last waiting for what keeps it from starting.
 fn may_have_run(attempt: &AttemptRecord) -> bool {
-    let held_up = |reason: &str| !matches!(reason, "" | "ContainerCreating" | "PodInitializing");
-    attempt.node.is_some() && !matches!(&attempt.container, ContainerState::Waiting { reason, .. } if held_up(reason))
+    match &attempt.container {
+        ContainerState::Running { .. } | ContainerState::Terminated(_) => true,
+        ContainerState::Waiting { reason, .. } => attempt.node.is_some() && matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing"),
+        ContainerState::Unknown => attempt.node.is_some(),
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +139,7 @@ mod tests {
         let waiting = |reason: &str| ContainerState::Waiting { reason: reason.into(), message: String::new(), since: None };
         for (attempt, expected) in [
             (attempt(None, ContainerState::Unknown), false),
+            (attempt(None, ContainerState::Running { started: None }), true),
             (attempt(Some("n1"), waiting("ErrImagePull")), false),
             (attempt(Some("n1"), waiting("ContainerCreating")), true),
             (attempt(Some("n1"), ContainerState::Unknown), true),
