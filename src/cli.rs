@@ -1,8 +1,12 @@
 //! The command line: what can be typed. Nothing here decides anything.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{commands, output::manual};
 
@@ -20,6 +24,32 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: GlobalArgs,
+}
+
+/// Returns what was typed, or an error that can be printed as it is; help and version are such errors, too.
+///
+/// # Errors
+/// When the command line is wrong. An argument that `submit` does not know was probably meant for the flow, and it says so.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|mut error| {
+        if let Some(tip) = tip(&error) {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+        }
+        error
+    })
+}
+
+/// Returns where arguments of the flow belong; nothing when something else was wrong, or an option of `submit` is much alike.
+fn tip(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(argument)), Some(ContextValue::StyledStr(usage))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::Usage))
+    else {
+        return None;
+    };
+    let of_submit = usage.to_string().starts_with("Usage: sbrun submit");
+    let alike = error.get(ContextKind::SuggestedArg).is_some();
+    let meant = error.kind() == ErrorKind::UnknownArgument && of_submit && !alike;
+    meant.then(|| format!("arguments of the flow come after `--`: sbrun submit … FLOW -- {argument}"))
 }
 
 /// Options that every command takes.
@@ -111,4 +141,23 @@ pub enum Command {
     /// Write completions and manual pages into a folder
     #[command(hide = true)]
     Generate(commands::generate::GenerateArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(line: &str) -> String {
+        let error = parse(line.split(' ').map(OsString::from)).expect_err("the line is wrong");
+        error.to_string().lines().filter(|line| line.contains("error:") || line.contains("tip:")).map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn arguments_of_the_flow_belong_after_two_dashes() {
+        let tip = "tip: arguments of the flow come after `--`: sbrun submit … FLOW --";
+        assert_eq!(told("sbrun submit hello.py Ana"), format!("error: unexpected argument 'Ana' found; {tip} Ana"));
+        assert_eq!(told("sbrun submit -s small hello.py --day 2"), format!("error: unexpected argument '--day' found; {tip} --day"));
+        assert_eq!(told("sbrun submit --siz small f.py"), "error: unexpected argument '--siz' found; tip: a similar argument exists: '--size'");
+        assert_eq!(told("sbrun why a b"), "error: unexpected argument 'b' found");
+    }
 }

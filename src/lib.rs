@@ -48,8 +48,6 @@ pub mod store;
 
 use std::{ffi::OsString, panic, process};
 
-use clap::Parser;
-
 use crate::{
     cli::{Cli, ColorChoice, Format},
     commands::context::Context,
@@ -63,7 +61,7 @@ use crate::{
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> process::ExitCode {
     install_panic_hook();
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data on standard output; a wrong command line is talk and exits 2. A closed pipe is success.

@@ -9,7 +9,10 @@ use super::{context::Context, references::Referrer};
 use crate::{
     environment::now,
     error::{Error, Result},
-    kubernetes::{jobs, retry::Patience},
+    kubernetes::{
+        jobs::{self, Ended},
+        retry::Patience,
+    },
     model::{diagnose, evidence::Ending, exit_code::ExitCode, outcome::Outcome, reason::Reason},
     output::{format::SCHEMA, ui::Ui},
 };
@@ -62,7 +65,11 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             at: now(),
             message: arguments.message.clone(),
         };
-        jobs::end(&cluster, &job, &ending, Patience::START).await?;
+        if !matches!(jobs::end(&cluster, &job, &ending, Patience::START).await?, Ended::Ending(_) | Ended::Deleted) {
+            ui.status(&format!("{} ended by itself just now; `sbrun why {}` tells how", job.name, job.name));
+            result.already_finished.push(job.name);
+            continue;
+        }
         if arguments.wait && !jobs::wait_until_no_pod(&cluster, &job, SETTLE).await? {
             return Err(Error::unreachable(format!("`{}` was told to end, but its pod is still there", job.name))
                 .hinted(format!("look again with `sbrun why {}`", job.name)));

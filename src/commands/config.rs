@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Terminals with fewer columns have no room for three columns of a table.
+const NARROW: usize = 60;
+
 /// Arguments of `sbrun config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -69,16 +72,37 @@ pub async fn config(arguments: &ConfigArgs, context: &Context, ui: &mut Ui) -> R
     });
     let settings = Settings { schema: SCHEMA, map: decided.map.as_ref().map(|found| found.source.to_string()), settings: entries.collect() };
     let names: Vec<String> = settings.settings.iter().map(|entry| entry.key.clone()).collect();
-    ui.show(&settings, |ui| table_of(&settings, ui), || names)?;
+    ui.show(&settings, |ui| table_of(&settings, ui.width()), || names)?;
     if ui.is_for_people() {
         ui.status(&settings.map.map_or_else(|| "no instance map".to_owned(), |map| format!("instance map: {map}")));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn table_of(settings: &Settings, ui: &Ui) -> String {
+/// Returns what is set, as a table; where a terminal is narrow, with the origin of each setting below it.
+fn table_of(settings: &Settings, width: Option<usize>) -> String {
+    let set = settings.settings.iter().filter_map(|entry| Some([entry.key.as_str(), entry.value.as_deref()?, entry.origin.as_deref().unwrap_or("")]));
+    if width.is_some_and(|width| width < NARROW) {
+        return set.map(|[key, value, origin]| format!("{key} = {value}\n  {origin}").trim_end().to_owned()).collect::<Vec<_>>().join("\n");
+    }
     let columns = [Column::words("SETTING"), Column::words("VALUE"), Column::words("FROM")];
-    let set = settings.settings.iter().filter(|entry| entry.value.is_some());
-    let rows = set.map(|entry| vec![entry.key.clone(), entry.value.clone().unwrap_or_default(), entry.origin.clone().unwrap_or_default()]);
-    table::render(&columns, rows.collect(), ui.width())
+    table::render(&columns, set.map(|row| row.map(ToOwned::to_owned).to_vec()).collect(), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_origins_too() {
+        let entry = |key: &str, value: Option<&str>, origin: Option<&str>| Entry {
+            key: key.into(),
+            value: value.map(Into::into),
+            origin: origin.map(Into::into),
+        };
+        let entries = vec![entry("size", Some("small"), Some("flag --size")), entry("lease", None, None), entry("grace", Some("110s"), None)];
+        let settings = Settings { schema: SCHEMA, map: None, settings: entries };
+        assert_eq!(table_of(&settings, Some(40)), "size = small\n  flag --size\ngrace = 110s");
+        assert_eq!(table_of(&settings, Some(80)), "SETTING  VALUE  FROM\nsize     small  flag --size\ngrace    110s");
+    }
 }

@@ -106,9 +106,14 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the file of `--log-file`, which is replaced.
+/// Opens the file of `--log-file`. What it holds is replaced once there is output to come, see [`FollowView::with_log_file`].
 pub fn open_log_file(path: &std::path::Path) -> Result<File> {
-    File::create(path).map_err(|error| Error::failed(format!("cannot write `{}`", path.display())).caused_by(error))
+    File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| Error::failed(format!("cannot write `{}`", path.display())).caused_by(error))
 }
 
 /// Prints the kept end of the output when the pod is gone, and says what is missing; or says why there is no output yet.
@@ -133,7 +138,9 @@ fn explain_silence(evidence: &Evidence, ui: &mut Ui) -> Result<()> {
 
 async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String, mut view: FollowView, ui: &mut Ui) -> Result<ExitCode> {
     let controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: me.clone() }.listen()?;
+    let mut seen = false;
     let followed = follow(job, evidence, FollowOptions::new(me), controls, |event, now| {
+        seen |= matches!(event, JobEvent::Output(_));
         view.show(ui, event, now)?;
         if ui.is_closed() { Err(Error::failed("standard output was closed")) } else { Ok(()) }
     })
@@ -144,6 +151,9 @@ async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String,
     match followed? {
         Followed::Finished(end) => {
             let (story, evidence) = *end;
+            if !seen && ui.is_for_people() {
+                explain_silence(&evidence, ui)?;
+            }
             let report = JobReport::new(&evidence, &story);
             if let Some(verdict) = &story.verdict {
                 let block = verdict_block(&evidence, verdict, ui.painter());

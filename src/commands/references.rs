@@ -36,8 +36,8 @@ impl<'context> Referrer<'context> {
     pub async fn find_to_change(&self, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<JobRecord>> {
         let job = self.find(reference).await?;
         let me = self.context.user(Some(self.cluster)).await;
-        let mine = job.labels.get("sbrun.dev/user") == Some(&me.label);
-        let exact = reference == job.name || job.labels.get("sbrun.dev/run-id").is_some_and(|run_id| run_id == reference);
+        let mine = job.user_label.as_ref() == Some(&me.label);
+        let exact = reference == job.name || job.run_id.as_deref() == Some(reference);
         if !exact && (!mine || !ui.can_prompt()) {
             let why = if mine { "without a terminal a whole name is needed".to_owned() } else { format!("it belongs to {}", owner(&job)) };
             return Err(Error::usage(format!("`{reference}` means `{}`, but {why}", job.name)).hinted(format!("sbrun {verb} {}", job.name)));

@@ -69,7 +69,7 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     let Some(recorded) = record.plan.as_deref().cloned() else {
         return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));
     };
-    let mut plan = repeat(recorded, &record, context)?;
+    let mut plan = repeat(recorded, &record, arguments.detach, context)?;
     if let Some(size) = &arguments.size {
         resize(&mut plan, size, context, &cluster).await?;
     }
@@ -87,7 +87,7 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
 }
 
 /// Returns the recorded plan as a new launch. After a loss it is the same run, else a new one.
-fn repeat(recorded: LaunchPlan, record: &JobRecord, context: &Context) -> Result<LaunchPlan> {
+fn repeat(recorded: LaunchPlan, record: &JobRecord, detach: bool, context: &Context) -> Result<LaunchPlan> {
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
     let outcome = diagnose(&evidence, now()).verdict.map(|verdict| verdict.outcome);
     let same_run = matches!(outcome, Some(Outcome::Lost | Outcome::NoNode));
@@ -97,19 +97,24 @@ fn repeat(recorded: LaunchPlan, record: &JobRecord, context: &Context) -> Result
         *secret = secrets::parse(std::slice::from_ref(&secret.name), &context.environment)?.remove(0);
     }
     Ok(LaunchPlan {
-        name: JobName::for_flow(stem(&record.name), environment::random()),
+        name: JobName::for_flow(stem(&recorded, &record.name), environment::random()),
         run_id: if same_run { recorded.run_id.clone() } else { fresh },
         nonce: base32(&environment::random::<10>()),
         key: None,
         secrets,
-        on_interrupt: if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach },
+        // Nobody follows a detached job, so nobody would renew its lease.
+        on_interrupt: if !detach && context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach },
         rerun_of: Some(recorded.name.clone()),
         ..recorded
     })
 }
 
-/// Returns the flow's part of a Job name.
-fn stem(name: &str) -> &str {
+/// Returns the flow's part of a Job name; a name made from a key has none.
+fn stem<'name>(recorded: &'name LaunchPlan, name: &'name str) -> &'name str {
+    if recorded.key.is_some() {
+        let file = recorded.flow.file.rsplit('/').next().unwrap_or_default();
+        return file.split('.').next().unwrap_or_default();
+    }
     name.rsplit_once('-').map_or(name, |(stem, _)| stem)
 }
 

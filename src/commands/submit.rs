@@ -44,8 +44,9 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
 }
 
 async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
-    let options =
-        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    let wanted = arguments.log_file.as_deref().filter(|_| arguments.dry_run.is_none());
+    let log_file = wanted.map(open_log_file).transpose()?;
+    let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file };
     if arguments.local {
         return submit_here(arguments, options, context, ui, results).await;
     }

@@ -49,6 +49,12 @@ impl ClusterJob {
         Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None, since: Instant::now(), age: Duration::ZERO }
     }
 
+    /// Returns the cluster that the Job is on.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Tells how long the Job's deadline may have run down by now, for the lease: clocks of two machines cannot.
     #[must_use]
     pub fn aged(self, age: Duration) -> Self {

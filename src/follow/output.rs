@@ -34,6 +34,8 @@ struct Open {
     uid: String,
     events: mpsc::Receiver<LogEvent>,
     state: watch::Sender<LogState>,
+    /// Whether the container may have written something.
+    may_have_run: bool,
 }
 
 impl Output {
@@ -46,17 +48,24 @@ impl Output {
         self.open.is_some()
     }
 
+    /// Returns whether output may still come: a log is open, and its container has run or may have.
+    pub(super) fn is_unread(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.may_have_run)
+    }
+
     /// Starts reading the log of `attempt`.
     pub(super) fn open<J: RunningJob>(&mut self, job: &mut J, attempt: &AttemptRecord) {
         if self.wanted {
             let (state, receiver) = watch::channel(log_state(attempt));
-            self.open = Some(Open { uid: attempt.uid.clone(), events: job.open_log(attempt, receiver), state });
+            let events = job.open_log(attempt, receiver);
+            self.open = Some(Open { uid: attempt.uid.clone(), events, state, may_have_run: may_have_run(attempt) });
         }
     }
 
     /// Passes on how the container is.
-    pub(super) fn update(&self, attempt: &AttemptRecord) {
-        if let Some(open) = self.open.as_ref().filter(|open| open.uid == attempt.uid) {
+    pub(super) fn update(&mut self, attempt: &AttemptRecord) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.uid == attempt.uid) {
+            open.may_have_run = may_have_run(attempt);
             let state = log_state(attempt);
             open.state.send_if_modified(|known| std::mem::replace(known, state) != state);
         }
@@ -82,8 +91,8 @@ impl Output {
             }
             Some(LogEvent::Gap(gap)) => view(JobEvent::Gap(gap), now()),
             Some(LogEvent::Unavailable(why)) => {
-                self.open = None;
-                view(JobEvent::Gap(Gap { after: self.last_line, until: None, why }), now())
+                let ran = self.open.take().is_some_and(|open| open.may_have_run);
+                if ran { view(JobEvent::Gap(Gap { after: self.last_line, until: None, why }), now()) } else { Ok(()) }
             }
             Some(LogEvent::End) | None => {
                 self.open = None;
@@ -106,5 +115,44 @@ fn log_state(attempt: &AttemptRecord) -> LogState {
         ContainerState::Running { .. } => LogState::Running,
         _ if matches!(attempt.phase.as_str(), "Failed" | "Succeeded") => LogState::Gone,
         _ => LogState::Waiting,
+    }
+}
+
+/// Returns whether the container of an attempt may have written something: it has a node, and was not seen last waiting for what
+/// keeps it from starting.
+fn may_have_run(attempt: &AttemptRecord) -> bool {
+    let held_up = |reason: &str| !matches!(reason, "" | "ContainerCreating" | "PodInitializing");
+    attempt.node.is_some() && !matches!(&attempt.container, ContainerState::Waiting { reason, .. } if held_up(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_missing_only_where_some_may_have_been() {
+        let attempt =
+            |node: Option<&str>, container: ContainerState| AttemptRecord { node: node.map(Into::into), container, ..AttemptRecord::default() };
+        let waiting = |reason: &str| ContainerState::Waiting { reason: reason.into(), message: String::new(), since: None };
+        for (attempt, expected) in [
+            (attempt(None, ContainerState::Unknown), false),
+            (attempt(Some("n1"), waiting("ErrImagePull")), false),
+            (attempt(Some("n1"), waiting("ContainerCreating")), true),
+            (attempt(Some("n1"), ContainerState::Unknown), true),
+            (attempt(Some("n1"), ContainerState::Running { started: None }), true),
+        ] {
+            let (_events, receiver) = mpsc::channel(1);
+            let (state, _) = watch::channel(LogState::Waiting);
+            let mut output = Output::new(true);
+            output.open = Some(Open { uid: attempt.uid.clone(), events: receiver, state, may_have_run: true });
+            output.update(&attempt);
+            let mut gaps = 0;
+            let view = &mut |event, _| {
+                gaps += usize::from(matches!(event, JobEvent::Gap(_)));
+                Ok(())
+            };
+            output.tell(Pumped(Some(LogEvent::Unavailable("the pod is gone".into()))), view).unwrap();
+            assert_eq!((gaps, output.is_open()), (usize::from(expected), false), "{attempt:?}");
+        }
     }
 }

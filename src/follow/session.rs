@@ -26,6 +26,8 @@ use crate::{
 const LOOK_WAITING: Duration = Duration::from_secs(3);
 /// How often to look while it runs; the watch and the end of the log wake the loop earlier.
 const LOOK_RUNNING: Duration = Duration::from_secs(5);
+/// How often to look whether the pods of an ended job are gone.
+const LOOK_SETTLING: Duration = Duration::from_secs(1);
 /// How often to look for what explains a wait.
 const LOOK_CLOSELY: SignedDuration = SignedDuration::from_secs(6);
 /// How long the output may lag behind the verdict.
@@ -60,6 +62,7 @@ pub(super) struct Session<'job, J, V> {
     ending_sent: bool,
     leave_by: Option<Timestamp>,
     drain_until: Option<Timestamp>,
+    settle_until: Option<Timestamp>,
 }
 
 /// Since when the server has not answered, and when that was last said.
@@ -93,6 +96,7 @@ where
             ending_sent: false,
             leave_by: None,
             drain_until: None,
+            settle_until: None,
         }
     }
 
@@ -136,7 +140,11 @@ where
     /// Returns how long to wait for news before looking again.
     fn patience(&self) -> Duration {
         let running = self.told.as_ref().is_some_and(|story| story.phase == Phase::Running);
-        let usual = if running { LOOK_RUNNING } else { LOOK_WAITING };
+        let usual = match self.settle_until {
+            Some(_) => LOOK_SETTLING,
+            None if running => LOOK_RUNNING,
+            None => LOOK_WAITING,
+        };
         let held = self.told.as_ref().and_then(|story| story.held_until);
         let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
         let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(now())).unwrap_or_default());
@@ -222,6 +230,7 @@ where
         self.open_logs(now)?;
         self.tell_change(&story, now)?;
         if self.leave_by.is_some_and(|time| now >= time) {
+            self.check_settled()?;
             return Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))));
         }
         if story.verdict.is_some() && story.held_until.is_none() {
@@ -242,7 +251,7 @@ where
         if changed && story.verdict.is_none() {
             self.last_told = now;
             (self.view)(JobEvent::Changed(story.clone()), now)?;
-        } else if now.duration_since(last).unsigned_abs() >= silence {
+        } else if story.verdict.is_none() && now.duration_since(last).unsigned_abs() >= silence {
             self.last_told = now;
             (self.view)(JobEvent::Heartbeat(story.clone()), now)?;
         }
@@ -333,6 +342,10 @@ where
                 self.interrupted_by = self.wait_for_answer().await;
                 Ok(None)
             }
+            Some(Control::Detach) if self.settle_until.is_some() => {
+                self.check_settled()?;
+                Ok(None)
+            }
             Some(Control::Detach) if self.leave_by.is_some() => {
                 let story = diagnose(&self.evidence, now());
                 Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))))
@@ -367,7 +380,7 @@ where
     /// Lets the rest of the output come home, sees the pods go where that is promised, and leaves the verdict.
     async fn finish(&mut self, story: Story, now: Timestamp) -> Result<Option<Followed>> {
         let drain_until = *self.drain_until.get_or_insert(now + DRAIN);
-        if self.output.is_open() {
+        if self.output.is_unread() {
             if now < drain_until {
                 return Ok(None);
             }
@@ -375,8 +388,8 @@ where
             (self.view)(JobEvent::Gap(gap), now)?;
         }
         let Some(verdict) = story.verdict.clone() else { return Ok(None) };
-        if matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost) {
-            self.settle(verdict.outcome).await?;
+        if matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost) && !self.settled(now).await? {
+            return Ok(None);
         }
         let tail = self.output.tail();
         if !tail.is_empty() {
@@ -389,14 +402,30 @@ where
         Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))))
     }
 
-    /// 75 and 78 promise that nothing runs any more.
-    async fn settle(&mut self, outcome: Outcome) -> Result<()> {
+    /// Returns whether no pod of the ended job is left: 75 and 78 promise that nothing runs any more.
+    async fn settled(&mut self, now: Timestamp) -> Result<bool> {
+        if self.job.settle(&self.evidence, Duration::ZERO).await? {
+            self.settle_until = None;
+            return Ok(true);
+        }
         let grace = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map_or(Duration::ZERO, |plan| plan.limits.grace);
-        if self.job.settle(&self.evidence, SETTLE + grace).await? {
+        if self.settle_until.is_none() {
+            self.settle_until = Some(now + SETTLE + grace);
+            (self.view)(JobEvent::Notice(format!("the job has ended; its pod has up to {} s to go", grace.as_secs())), now)?;
+        }
+        if self.settle_until.is_some_and(|until| now >= until) {
+            self.check_settled()?;
+        }
+        Ok(false)
+    }
+
+    /// Returns an error while a pod of the ended job is still there.
+    fn check_settled(&self) -> Result<()> {
+        if self.settle_until.is_none() {
             return Ok(());
         }
         let name = self.evidence.job.as_ref().map_or("", |job| job.name.as_str());
-        Err(Error::unreachable(format!("the job ended as {}, but one of its pods is still there: it may still run", outcome.words()))
+        Err(Error::unreachable(format!("job `{name}` has ended, but one of its pods is still there: it may still run"))
             .hinted(format!("look again with `sbrun why {name}`")))
     }
 }

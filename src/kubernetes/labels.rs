@@ -51,7 +51,7 @@ pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 /// Annotation of the pod template: the same for Karpenter.
 pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 
-/// Name of the flow's container.
-pub const FLOW_CONTAINER: &str = "flow";
+pub use crate::model::job_template::FLOW_CONTAINER;
+
 /// Extended resource of GPUs.
 pub const GPU: &str = "nvidia.com/gpu";

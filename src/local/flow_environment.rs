@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     error::{Error, Result},
     model::{
+        flow_environment,
         launch_plan::{LaunchPlan, SecretSource},
-        quantity::Cpu,
     },
 };
 
@@ -14,53 +14,27 @@ use crate::{
 /// attempts share one.
 pub(super) const MARK: &str = "SBRUN_LOCAL_RUN";
 
-/// Variables that tell numerical libraries how many threads to start. Without them each starts one per CPU of the
-/// machine, also where the flow may use only a few.
-const THREADS: [&str; 8] = [
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-];
-
 /// Returns the environment of a local flow: the user's own one (it stands for the image: PATH, HOME, VIRTUAL_ENV), then
-/// defaults, the plan's variables, its secrets, and who it is.
+/// what a pod has too (defaults where the user has nothing, and what is given), and the secrets.
 ///
 /// `mark` is the value of [`MARK`]. A secret of the cluster cannot be read here: its value must be in the user's environment under the same name.
-pub(super) fn flow_environment(plan: &LaunchPlan, inherited: &BTreeMap<String, String>, root: &Path, mark: &str) -> Result<BTreeMap<String, String>> {
+pub(super) fn variables(plan: &LaunchPlan, inherited: &BTreeMap<String, String>, root: &Path, mark: &str) -> Result<BTreeMap<String, String>> {
     let mut variables = inherited.clone();
-    let mut default = |name: &str, value: &str| {
-        if variables.get(name).is_none_or(String::is_empty) {
-            variables.insert(name.to_owned(), value.to_owned());
-        }
-    };
-    default("PYTHONUNBUFFERED", "1");
-    if let Some(threads) = threads(plan.footprint.cpu) {
-        for name in THREADS {
-            default(name, &threads);
+    for name in flow_environment::IDENTITY {
+        variables.remove(name);
+    }
+    for (name, value) in flow_environment::defaults(plan) {
+        let present = variables.entry(name).or_default();
+        if present.is_empty() {
+            *present = value;
         }
     }
     variables.insert("PWD".to_owned(), root.to_string_lossy().into_owned());
     variables.remove("OLDPWD");
-    variables.extend(plan.environment.clone());
+    variables.extend(flow_environment::given(plan));
     variables.extend(secrets(plan, inherited)?);
     variables.insert(MARK.to_owned(), mark.to_owned());
-    variables.insert("SBRUN_RUN_ID".to_owned(), plan.run_id.to_string());
-    variables.insert("SBRUN_JOB_NAME".to_owned(), plan.name.to_string());
-    match &plan.size {
-        Some(size) => variables.insert("SBRUN_SIZE".to_owned(), size.to_string()),
-        None => variables.remove("SBRUN_SIZE"),
-    };
     Ok(variables)
-}
-
-/// Returns the whole CPUs of a limit, at least 1; none where there is no limit.
-fn threads(cpu: Cpu) -> Option<String> {
-    (cpu.0 > 0).then(|| (cpu.0 / 1000).max(1).to_string())
 }
 
 /// Returns the values of all secrets, or one error that names every missing one.
@@ -91,10 +65,11 @@ mod tests {
         model::{
             identity::SizeName,
             launch_plan::{Redacted, Secret},
+            quantity::Cpu,
         },
     };
 
-    fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -103,12 +78,12 @@ mod tests {
         let mut plan = mk_plan("flow.py", "");
         plan.size = Some(SizeName("small".into()));
         plan.footprint.cpu = Cpu(2500);
-        plan.environment = variables(&[("TZ", "UTC"), ("NUMBA_NUM_THREADS", "3")]);
+        plan.environment = of(&[("TZ", "UTC"), ("NUMBA_NUM_THREADS", "3")]);
         plan.secrets = vec![
             Secret { name: "TOKEN".into(), source: SecretSource::Value(Redacted("t".into())) },
             Secret { name: "KEY".into(), source: SecretSource::Reference { secret: "s".into(), key: "k".into() } },
         ];
-        let inherited = variables(&[
+        let inherited = of(&[
             ("HOME", "/home/ana"),
             ("KEY", "mine"),
             ("OLDPWD", "/before"),
@@ -118,17 +93,22 @@ mod tests {
             ("SBRUN_SIZE", "huge"),
             ("TZ", "Asia/Tokyo"),
         ]);
-        let expected = variables(&[
+        let expected = of(&[
+            ("BLIS_NUM_THREADS", "2"),
             ("HOME", "/home/ana"),
             ("KEY", "mine"),
+            ("LOKY_MAX_CPU_COUNT", "2"),
             ("MKL_NUM_THREADS", "2"),
             ("NUMBA_NUM_THREADS", "3"),
             ("NUMEXPR_MAX_THREADS", "2"),
+            ("NUMEXPR_NUM_THREADS", "2"),
             ("OMP_NUM_THREADS", "7"),
             ("OPENBLAS_NUM_THREADS", "2"),
             ("POLARS_MAX_THREADS", "2"),
             ("PWD", "/root-folder"),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
             ("PYTHONUNBUFFERED", "1"),
+            ("PYTHON_CPU_COUNT", "2"),
             ("RAYON_NUM_THREADS", "2"),
             ("SBRUN_JOB_NAME", plan.name.as_str()),
             ("SBRUN_LOCAL_RUN", "mark"),
@@ -138,21 +118,21 @@ mod tests {
             ("TZ", "UTC"),
             ("VECLIB_MAXIMUM_THREADS", "2"),
         ]);
-        assert_eq!(flow_environment(&plan, &inherited, Path::new("/root-folder"), "mark").unwrap(), expected);
+        assert_eq!(variables(&plan, &inherited, Path::new("/root-folder"), "mark").unwrap(), expected);
     }
 
     #[test]
-    fn threads_follow_the_limit() {
-        for (millicores, expected) in [(0, None), (250, Some("1")), (1999, Some("1")), (16000, Some("16"))] {
-            assert_eq!(threads(Cpu(millicores)).as_deref(), expected, "{millicores}");
-        }
+    fn another_run_does_not_shine_through() {
+        let inherited = of(&[("SBRUN_JOB_NAME", "outer"), ("SBRUN_RUN_ID", "outer"), ("SBRUN_SIZE", "huge")]);
+        let seen = variables(&mk_plan("flow.py", ""), &inherited, Path::new("/"), "mark").unwrap();
+        assert!(!seen.contains_key("SBRUN_SIZE") && !seen.values().any(|value| value == "outer"), "{seen:?}");
     }
 
     #[test]
     fn a_missing_secret_is_named_with_its_source() {
         let mut plan = mk_plan("flow.py", "");
         plan.secrets = vec![Secret { name: "KEY".into(), source: SecretSource::Reference { secret: "prod".into(), key: "token".into() } }];
-        let error = flow_environment(&plan, &BTreeMap::new(), Path::new("/"), "mark").unwrap_err();
+        let error = variables(&plan, &BTreeMap::new(), Path::new("/"), "mark").unwrap_err();
         assert_eq!(error.message(), "secrets of the cluster cannot be read with --local: `KEY` (key `token` of Secret `prod`)");
         assert_eq!(error.hints(), ["export KEY with a value for this machine, then run it again"]);
     }

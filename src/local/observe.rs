@@ -44,7 +44,11 @@ pub(super) fn job(identity: &Identity, progress: &Progress, ending: Option<&Endi
         ending: ending.cloned(),
         complete: true,
         labels: plan.labels.clone(),
+        run_id: Some(plan.run_id.to_string()),
+        size: plan.size.as_ref().map(ToString::to_string),
+        flow: Some(plan.flow.identity.clone()),
         user: Some(plan.user.name.clone()),
+        user_label: Some(plan.user.label.clone()),
         maker: Maker::Sbrun,
         plan: Some(Box::new(plan.clone())),
         ..JobRecord::default()

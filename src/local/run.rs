@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     local::{
         cgroup::Cgroup,
-        flow_environment::flow_environment,
+        flow_environment,
         folder::RunFolder,
         keeper::{self, Belongings, Ended, How, Kept, Progress, Request},
         observe::{self, Identity},
@@ -96,7 +96,7 @@ impl Run {
             Some(root) => (root.clone(), options.environment.variables.clone(), Vec::new()),
             None => self_contained(folder.unpack(&plan.package)?, options.environment),
         };
-        let variables = flow_environment(plan, &inherited, &root, &folder.name())?;
+        let variables = flow_environment::variables(plan, &inherited, &root, &folder.name())?;
         let (sender, progress) = watch::channel(Progress::default());
         let program = Program::of_flow(&plan.flow, &root, &variables);
         let python = program.as_ref().ok().filter(|_| plan.flow.interpreter == Interpreter::Python).map(|program| program.path.clone());

@@ -89,10 +89,9 @@ pub fn attempt_causes(evidence: &Evidence, now: Timestamp) -> Vec<(u32, Cause)> 
 /// Returns whether a Job is over, by itself: for lists and for `clean`, which have no pods.
 #[must_use]
 pub fn is_finished(job: &JobRecord) -> bool {
-    let judged = job.verdict.as_ref().is_some_and(|verdict| verdict.outcome != Outcome::Unknown);
     let ended = job.conditions.iter().any(|condition| condition.is_true() && matches!(condition.kind.as_str(), "Complete" | "Failed"));
     // The Job controller leaves a suspended Job alone, even when its deadline has passed.
-    judged || ended || job.suspended && job.ending.is_some()
+    job.is_judged() || ended || job.suspended && job.ending.is_some()
 }
 
 /// Returns the one word of `list` and `--state`: the outcome, `incomplete`, or the phase.

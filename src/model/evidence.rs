@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     footprint::{Allocatable, Footprint},
     launch_plan::{LaunchPlan, Taint, Toleration},
+    outcome::Outcome,
     story::Verdict,
 };
 
@@ -88,10 +89,26 @@ pub struct JobRecord {
     pub verdict: Option<Box<Verdict>>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Identity of the run over all attempts; of a Prefect worker's Job that of the flow run.
+    pub run_id: Option<String>,
+    /// Size profile.
+    pub size: Option<String>,
+    /// What the flow is called, from the annotation, else the label.
+    pub flow: Option<String>,
     /// The user's name, from the annotation, else the label.
     pub user: Option<String>,
+    /// The user as a label: tells whose it is.
+    pub user_label: Option<String>,
     /// Whether sbrun made the Job, or a Prefect worker, or somebody else.
     pub maker: Maker,
+}
+
+impl JobRecord {
+    /// Returns whether a follower left a verdict that stands. After `unknown` the flow may still run.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.outcome != Outcome::Unknown)
+    }
 }
 
 /// Who made a Job.

@@ -13,6 +13,7 @@ const THREADS: &[&str] = &[
     "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS", // else it stops at 16
     "NUMBA_NUM_THREADS",
     "LOKY_MAX_CPU_COUNT",
     "POLARS_MAX_THREADS",
@@ -20,31 +21,36 @@ const THREADS: &[&str] = &[
     "PYTHON_CPU_COUNT",
 ];
 
+/// Which run this is.
+const RUN_ID: &str = "SBRUN_RUN_ID";
+/// Name of the Job.
+const JOB_NAME: &str = "SBRUN_JOB_NAME";
+/// Size profile, where there is one.
+const SIZE: &str = "SBRUN_SIZE";
+/// Variables by which a flow knows who it is: those of another run must not shine through.
+pub const IDENTITY: [&str; 3] = [RUN_ID, JOB_NAME, SIZE];
+
 /// Returns the variables that a flow finds when nobody sets them: Python's output is not held back, no `.pyc` files appear
-/// beside the sources, and every library starts as many threads as the footprint has whole CPUs, at least one.
+/// beside the sources, and every library starts as many threads as the footprint has whole CPUs, at least one; without a
+/// limit of CPUs they decide themselves.
 #[must_use]
 pub fn defaults(plan: &LaunchPlan) -> BTreeMap<String, String> {
-    let cpus = (plan.footprint.cpu.0 / 1000).max(1).to_string();
-    let python = ["PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"].map(|name| (name.to_owned(), "1".to_owned()));
-    python.into_iter().chain(THREADS.iter().map(|name| ((*name).to_owned(), cpus.clone()))).collect()
+    let mut variables = BTreeMap::from(["PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"].map(|name| (name.to_owned(), "1".to_owned())));
+    if plan.footprint.cpu.0 > 0 {
+        let cpus = (plan.footprint.cpu.0 / 1000).max(1).to_string();
+        variables.extend(THREADS.iter().map(|name| ((*name).to_owned(), cpus.clone())));
+    }
+    variables
 }
 
 /// Returns what is set in any case: which run this is, and what the user asked for, which wins. Secrets are not in it.
 #[must_use]
 pub fn given(plan: &LaunchPlan) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::from([("SBRUN_RUN_ID".to_owned(), plan.run_id.to_string()), ("SBRUN_JOB_NAME".to_owned(), plan.name.to_string())]);
+    let mut variables = BTreeMap::from([(RUN_ID.to_owned(), plan.run_id.to_string()), (JOB_NAME.to_owned(), plan.name.to_string())]);
     if let Some(size) = &plan.size {
-        variables.insert("SBRUN_SIZE".to_owned(), size.to_string());
+        variables.insert(SIZE.to_owned(), size.to_string());
     }
     variables.extend(plan.environment.clone());
-    variables
-}
-
-/// Returns all variables that sbrun sets for the flow, secrets left out: [`defaults`], then [`given`].
-#[must_use]
-pub fn flow_environment(plan: &LaunchPlan) -> BTreeMap<String, String> {
-    let mut variables = defaults(plan);
-    variables.extend(given(plan));
     variables
 }
 
@@ -69,16 +75,17 @@ mod tests {
     #[test]
     fn libraries_start_as_many_threads_as_there_are_whole_cpus() {
         for (millicores, threads) in [(250, "1"), (1999, "1"), (4000, "4"), (15_890, "15")] {
-            let variables = flow_environment(&mk_plan(millicores, &[]));
+            let variables = defaults(&mk_plan(millicores, &[]));
             assert!(THREADS.iter().all(|name| variables[*name] == threads), "{millicores}: {variables:?}");
         }
+        assert_eq!(defaults(&mk_plan(0, &[])).keys().collect::<Vec<_>>(), ["PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"], "no limit");
     }
 
     #[test]
     fn the_user_wins_and_only_where_asked() {
-        let variables = flow_environment(&mk_plan(4000, &[("OMP_NUM_THREADS", "2"), ("SBRUN_SIZE", "mine"), ("A", "b")]));
-        let of = |name: &str| variables.get(name).map(String::as_str);
-        assert_eq!((of("OMP_NUM_THREADS"), of("MKL_NUM_THREADS"), of("SBRUN_SIZE"), of("A")), (Some("2"), Some("4"), Some("mine"), Some("b")));
-        assert_eq!((of("SBRUN_RUN_ID"), of("SBRUN_JOB_NAME"), of("PYTHONUNBUFFERED")), (Some("01jd"), Some("etl-1"), Some("1")));
+        let variables = given(&mk_plan(4000, &[("OMP_NUM_THREADS", "2"), ("SBRUN_SIZE", "mine"), ("A", "b")]));
+        let expected = [("A", "b"), ("OMP_NUM_THREADS", "2"), ("SBRUN_JOB_NAME", "etl-1"), ("SBRUN_RUN_ID", "01jd"), ("SBRUN_SIZE", "mine")];
+        assert_eq!(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(), expected);
+        assert_eq!(given(&mk_plan(4000, &[])).into_keys().collect::<Vec<_>>(), ["SBRUN_JOB_NAME", "SBRUN_RUN_ID", "SBRUN_SIZE"]);
     }
 }

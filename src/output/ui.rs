@@ -159,6 +159,11 @@ impl Ui {
         self.stdout_closed
     }
 
+    /// Gives standard output up: nothing more is written there.
+    pub fn close(&mut self) {
+        self.stdout_closed = true;
+    }
+
     /// Writes bytes to standard output. A closed pipe is no error: see [`Self::is_closed`].
     pub fn data(&mut self, bytes: &[u8]) -> Result<()> {
         if self.stdout_closed {

@@ -144,3 +144,9 @@ fn no_image_is_an_error_and_never_a_guess() {
     sandbox.write("instance-map.yaml", MAP.replace("defaults: {image: x}\n", ""));
     drop(sandbox.command(["submit", "--size", "small", "--dry-run", "flow.py"]).exits(78).says(&["image"]));
 }
+
+#[test]
+fn an_empty_key_is_no_key() {
+    // `--key "$VARIABLE"` with nothing in it: everybody's submissions would be one.
+    drop(sandbox().command(["submit", "--local", "--key", "", "flow.py"]).exits(2).says(&["--key"]));
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 
 /// Arguments of `sbrun submit`.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,7 +41,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "NAME", help_heading = "What it is called")]
     pub name: Option<String>,
     /// Idempotency key: the same key never makes a second job
-    #[arg(long, value_name = "KEY", help_heading = "What it is called")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new(), help_heading = "What it is called")]
     pub key: Option<String>,
     /// Label of the job (can be repeated)
     #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", help_heading = "What it is called")]

@@ -18,7 +18,7 @@ use crate::{
         retry::Patience,
     },
     model::{
-        evidence::{Ending, Evidence},
+        evidence::{Ending, Evidence, JobRecord},
         exit_code::ExitCode,
         launch_plan::{LaunchPlan, OnInterrupt},
         outcome::Outcome,
@@ -46,6 +46,9 @@ struct Submitted<'launch> {
     attached: bool,
 }
 
+/// How long an interrupted submission may take to learn whether its Job was created: a CI runner gives 7.5 s.
+const LAST_MOMENT: Duration = Duration::from_secs(3);
+
 /// How a launch is shown.
 #[derive(Debug, Default)]
 pub struct LaunchOptions {
@@ -70,17 +73,39 @@ pub async fn on_cluster(
     remember(&plan, &cluster, started, context, ui);
     let mut controls = interruptions(&plan, ui).listen()?;
     ui.progress(&format!("submitting {}", plan.name));
-    let created = tokio::select! {
-        created = jobs::create(&cluster, &plan) => created?,
-        Some(control) = controls.recv() => return interrupted(&plan, &cluster, &control, ui).await,
+    let mut interruption = None;
+    let created = {
+        let creating = jobs::create(&cluster, &plan);
+        tokio::pin!(creating);
+        tokio::select! {
+            created = &mut creating => Some(created?),
+            // What is under way is not taken back: it may be done already, and only its answer tells.
+            Some(control) = controls.recv() => {
+                interruption = Some(control);
+                tokio::time::timeout(LAST_MOMENT, &mut creating).await.ok().transpose()?
+            }
+        }
     };
     ui.clear_progress();
+    let Some(created) = created else {
+        return Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
+            .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)));
+    };
+    if let Some(control) = interruption {
+        return interrupted(&created.record, control, &mut controls, &cluster, ui).await;
+    }
+    if let Some(recorded) = created.record.plan.as_ref().filter(|recorded| recorded.name != plan.name || recorded.run_id != plan.run_id) {
+        remember(recorded, &cluster, started, context, ui); // a key leads to a Job that is there already, or to a further attempt
+    }
     announce(&plan, &created, &cluster, ui)?;
     warn_of_expiry(&plan, &cluster, ui);
     let (record, age) = (created.record, created.age);
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
     let mut job = ClusterJob::new(cluster, &record).aged(age);
     if options.detach {
+        if created.attached && record.leased {
+            jobs::drop_lease(job.cluster(), &record, Patience::START).await?; // nobody here will renew it
+        }
         let report = JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now()));
         results.finish(&report, ui);
         if !matches!(ui.format(), Format::Table | Format::Name) {
@@ -89,8 +114,7 @@ pub async fn on_cluster(
         return Ok(ExitCode::SUCCESS);
     }
     let view = FollowView::new(ui, started, options.raw).with_log_file(options.log_file);
-    let leased = record.leased && plan.on_interrupt == OnInterrupt::Cancel;
-    let follow_options = FollowOptions { lease_interval: leased.then(|| plan.limits.lease / 3), ..FollowOptions::new(plan.user.name.clone()) };
+    let follow_options = FollowOptions { lease_interval: record.leased.then(|| plan.limits.lease / 3), ..FollowOptions::new(plan.user.name.clone()) };
     to_the_end(&mut job, evidence, follow_options, controls, view, ui, results).await
 }
 
@@ -129,36 +153,32 @@ fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
     Interruptions { without_terminal: plan.on_interrupt, can_ask: ui.can_prompt(), by: plan.user.name.clone() }
 }
 
-/// An interruption while the Job is being created: it may or may not exist, so it is looked for by its name.
-async fn interrupted(plan: &LaunchPlan, cluster: &Cluster, control: &Control, ui: &mut Ui) -> Result<ExitCode> {
-    ui.clear_progress();
-    let found = tokio::time::timeout(Duration::from_secs(3), jobs::find_own(cluster, plan)).await;
-    let ending = |by: &str| Ending {
-        outcome: Outcome::Cancelled,
-        reason: Reason::CancelledByUser.code().to_owned(),
-        by: by.to_owned(),
-        at: now(),
-        message: None,
+/// An interruption while the Job was being created, which it now is: it is ended, or left to itself, as was asked for.
+async fn interrupted(
+    record: &JobRecord,
+    control: Control,
+    controls: &mut mpsc::Receiver<Control>,
+    cluster: &Cluster,
+    ui: &mut Ui,
+) -> Result<ExitCode> {
+    let control = match control {
+        Control::Ask(quiet) => {
+            drop(quiet); // nothing is drawn here that could disturb the question
+            controls.recv().await.unwrap_or(Control::Detach)
+        }
+        decided => decided,
     };
-    match (found, control) {
-        (Ok(Ok(None)), _) => {
-            ui.status("interrupted before anything was created");
-            Ok(ExitCode::DETACHED)
-        }
-        (Ok(Ok(Some(job))), Control::Cancel { by, .. }) => {
-            jobs::end(cluster, &job, &ending(by), Patience::CANCEL).await?;
-            ui.status(&format!("cancelled {}", plan.name));
-            Ok(ExitCode::CANCELLED)
-        }
-        (Ok(Ok(Some(_))), Control::Detach | Control::Ask(_)) => {
-            ui.status(&format!("left while submitting {}; see `sbrun why {}`", plan.name, plan.name));
-            Ok(ExitCode::DETACHED)
-        }
-        (Ok(Err(_)) | Err(_), _) => {
-            Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
-                .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)))
-        }
+    if let Control::Cancel { by, .. } = control {
+        let ending = Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: now(), message: None };
+        jobs::end(cluster, record, &ending, Patience::CANCEL).await?;
+        ui.status(&format!("cancelled {}", record.name));
+        return Ok(ExitCode::CANCELLED);
     }
+    if record.leased {
+        jobs::drop_lease(cluster, record, Patience::CANCEL).await?;
+    }
+    ui.status(&format!("{} goes on; `sbrun logs -f {}` follows it, `sbrun cancel {}` ends it", record.name, record.name, record.name));
+    Ok(ExitCode::DETACHED)
 }
 
 fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui) -> Result<()> {

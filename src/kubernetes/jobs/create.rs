@@ -127,7 +127,7 @@ async fn next_step(cluster: &Cluster, plan: &LaunchPlan, job: Job) -> Result<Ste
     if record.deleted.is_some() {
         return Ok(Step::Create(Box::new(LaunchPlan { name, ..plan.clone() })));
     }
-    let run_id = record.labels.get(labels::RUN_ID).map_or_else(|| plan.run_id.clone(), |id| RunId(id.clone()));
+    let run_id = record.run_id.as_ref().map_or_else(|| plan.run_id.clone(), |id| RunId(id.clone()));
     if annotation(&job, labels::CONTENT) != Some(manifest::content_sha256(plan).as_str()) {
         return Err(other_content(key, plan, &record));
     }

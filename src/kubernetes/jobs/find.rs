@@ -18,7 +18,7 @@ use crate::{
     model::{
         evidence::{JobRecord, Maker},
         identity::JobName,
-        launch_plan::{Interpreter, LaunchPlan},
+        launch_plan::Interpreter,
         package::Package,
         suggestion,
     },
@@ -74,10 +74,9 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
         };
         return known.first().ok_or_else(none);
     }
-    let run_id = |job: &JobRecord| job.labels.get(labels::RUN_ID).or_else(|| job.labels.get(labels::PREFECT_FLOW_RUN)).cloned();
     let found: Vec<&JobRecord> =
-        known.iter().filter(|job| job.name.starts_with(reference) || run_id(job).is_some_and(|id| id.starts_with(reference))).collect();
-    let exact = found.iter().find(|job| job.name == reference || run_id(job).as_deref() == Some(reference));
+        known.iter().filter(|job| job.name.starts_with(reference) || job.run_id.as_ref().is_some_and(|id| id.starts_with(reference))).collect();
+    let exact = found.iter().find(|job| job.name == reference || job.run_id.as_deref() == Some(reference));
     if let Some(exact) = exact {
         return Ok(exact);
     }
@@ -88,7 +87,7 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
             None => error.hinted("see what there is: sbrun list --all"),
         });
     };
-    let one_run = found.iter().all(|job| run_id(job).is_some() && run_id(job) == run_id(first));
+    let one_run = found.iter().all(|job| job.run_id.is_some() && job.run_id == first.run_id);
     if one_run || found.len() == 1 {
         return Ok(first);
     }
@@ -99,14 +98,14 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
     Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
 }
 
-/// Returns the Jobs that match, newest first. Those with a verdict come from their metadata alone, which has neither
-/// conditions nor counts: the flow's files stay where they are.
+/// Returns the Jobs that match, newest first. Those with a verdict that stands come from their metadata alone, which has
+/// neither conditions nor counts: the flow's files stay where they are. Behind an `unknown` the flow may still run.
 ///
 /// # Errors
 /// When the server refuses or does not answer.
 pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
     let known = list_metadata(cluster, filter).await?;
-    let read = stream::iter(known).map(|job| async move { if job.verdict.is_some() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
+    let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
     let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
@@ -170,27 +169,12 @@ pub async fn package_of(cluster: &Cluster, record: &JobRecord) -> Result<Package
     manifest::delivery_of(&job, &found)?.unpack(interpreter)
 }
 
-/// Returns the Job that submitting `plan` has created or would attach to: after an interruption nobody knows how far it came.
-///
-/// # Errors
-/// When the server does not answer.
-pub async fn find_own(cluster: &Cluster, plan: &LaunchPlan) -> Result<Option<JobRecord>> {
-    let doing = format!("looking for Job `{}`", plan.name);
-    let selector = match &plan.key {
-        Some(key) => format!("{}={}", labels::KEY, manifest::key_label(key)),
-        None => format!("{}={}", labels::RUN_ID, plan.run_id),
-    };
-    let jobs = cluster.read_all(&cluster.api::<Job>(), ListParams::default().labels(&selector), Patience::CANCEL, &doing).await;
-    let jobs = jobs.map_err(|error| explain(error, &doing))?;
-    Ok(jobs.iter().max_by_key(|job| job.metadata.creation_timestamp.as_ref().map(|time| time.0)).map(job_record))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn job(name: &str, run_id: &str) -> JobRecord {
-        JobRecord { name: name.into(), labels: [(labels::RUN_ID.to_owned(), run_id.to_owned())].into(), ..JobRecord::default() }
+        JobRecord { name: name.into(), run_id: Some(run_id.into()), ..JobRecord::default() }
     }
 
     #[test]

@@ -225,36 +225,20 @@ fn a_leased_job_starts_with_its_lease_as_deadline() {
 
 #[test]
 fn a_template_that_breaks_a_rule_is_refused_by_name() {
-    let refused = |template: Value| {
-        let error = render(&LaunchPlan { template: Some(template), ..mk_plan() }).expect_err("a rule is broken");
-        (error.kind(), error.message().to_owned())
+    let rendered = |spec: Value| {
+        let template = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": spec});
+        render(&LaunchPlan { template: Some(template), ..mk_plan() })
     };
-    let rejected = |message: &str| (crate::error::ErrorKind::Rejected, message.to_owned());
-    let pod = |pod: Value| json!({"spec": {"template": {"spec": pod}}});
-    for (template, message) in [
-        (json!({"spec": {"backoffLimit": 6, "completions": 1}}), "the template must not set `spec.backoffLimit`"),
-        (
-            json!({"spec": {"podFailurePolicy": {"rules": []}, "parallelism": 2}}),
-            "the template must not set `spec.podFailurePolicy`, `spec.parallelism`",
-        ),
-        (pod(json!({"restartPolicy": "OnFailure"})), "the template must not set `spec.template.spec.restartPolicy`"),
-        (
-            json!({"spec": {"template": {"metadata": {"annotations": {labels::SAFE_TO_EVICT: "true", labels::DO_NOT_DISRUPT: "true"}}}}}),
-            "the template must not set `spec.template.metadata.annotations.cluster-autoscaler.kubernetes.io/safe-to-evict`",
-        ),
-        (pod(json!({"nodeSelector": {"sbrun.dev/size": "large"}})), "the template must not set `spec.template.spec.nodeSelector.sbrun.dev/size`"),
-        (
-            pod(json!({"containers": [{"name": "flow", "args": ["x"], "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}]})),
-            "the template must not set `containers.flow.resources.requests.cpu`, `containers.flow.args`",
-        ),
-        (json!({"kind": "Pod"}), "the template must be a Job manifest, it is a Pod"),
-        (json!({"spce": {}}), "the template has an unknown field `spce`"),
-        (json!([]), "the template must be a Job manifest"),
+    let elsewhere = json!({"template": {"spec": {"nodeSelector": {"sbrun.dev/size": "large", "zone": "a"}}}});
+    for (spec, cause) in [
+        (json!({"backoffLimit": 6}), "`spec.backoffLimit` is 6, it can only be 0: one owner of retries: use `infrastructure_retries`"),
+        (elsewhere, "`spec.template.spec.nodeSelector.sbrun.dev/size` is \"large\", it can only be \"small\": the size decides where a job runs"),
     ] {
-        assert_eq!(refused(template), rejected(message));
+        let error = rendered(spec).expect_err("a rule is broken");
+        assert_eq!((error.kind(), error.message()), (crate::error::ErrorKind::Rejected, "the template cannot be used"));
+        assert_eq!(error.causes(), [cause]);
     }
-    let annotated = LaunchPlan { annotations: [(labels::SAFE_TO_EVICT.to_owned(), "true".to_owned())].into(), ..mk_plan() };
-    assert!(render(&annotated).is_err());
+    assert!(rendered(json!({"template": {"spec": {"nodeSelector": {"sbrun.dev/size": "small"}}}})).is_ok(), "the same again");
 }
 
 #[test]

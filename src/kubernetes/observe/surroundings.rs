@@ -121,7 +121,12 @@ async fn quotas(cluster: &Cluster, patience: Patience) -> Result<Vec<QuotaRecord
 }
 
 /// Returns the nodes that match `selector`, and `own`, whatever its labels.
-async fn nodes(cluster: &Cluster, selector: &BTreeMap<String, String>, own: Option<&str>, patience: Patience) -> Result<Vec<NodeRecord>, Unknown> {
+pub(super) async fn nodes(
+    cluster: &Cluster,
+    selector: &BTreeMap<String, String>,
+    own: Option<&str>,
+    patience: Patience,
+) -> Result<Vec<NodeRecord>, Unknown> {
     let api: Api<Node> = Api::all(cluster.client.clone());
     let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let parameters = ListParams::default().labels(&labels.join(","));

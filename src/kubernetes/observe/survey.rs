@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 
-use super::{attempt_record, merge};
+use super::{attempt_record, merge, surroundings};
 use crate::{
     environment,
     error::Result,
@@ -15,17 +15,18 @@ use crate::{
         labels,
         retry::Patience,
     },
-    model::evidence::{AttemptRecord, Evidence, JobRecord},
+    model::evidence::{AttemptRecord, Evidence, JobRecord, NodeRecord},
 };
 
-/// Returns the evidence on each of `records`: the Jobs as they are given, and the pods of those without a verdict.
+/// Returns the evidence on each of `records`: the Jobs as they are given, the pods of those without a verdict that stands, and the
+/// nodes that those without a node could run on, so that a short look names the same cause as a long one.
 ///
 /// # Errors
 /// When the server does not answer. Without the right to list pods the Jobs alone have to do.
 pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Evidence>> {
     let mut pods: BTreeMap<String, Vec<AttemptRecord>> = BTreeMap::new();
     let mut unknown = None;
-    if records.iter().any(|record| record.verdict.is_none()) {
+    if !records.iter().all(JobRecord::is_judged) {
         let doing = format!("listing the pods of jobs in namespace `{}`", cluster.namespace);
         match cluster.read_all(&cluster.api::<Pod>(), ListParams::default().labels(labels::CONTROLLER_UID), Patience::ASK, &doing).await {
             Ok(found) => {
@@ -46,5 +47,78 @@ pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Ev
         merge::attempts(&mut evidence, attempts, now);
         evidence
     });
-    Ok(evidence.collect())
+    let mut found: Vec<Evidence> = evidence.collect();
+    add_nodes(cluster, &mut found).await;
+    Ok(found)
+}
+
+/// Lists the nodes once, when any job waits for one, and gives each such job those with the labels that it asks for.
+async fn add_nodes(cluster: &Cluster, found: &mut [Evidence]) {
+    let mut waiting: Vec<&mut Evidence> = found.iter_mut().filter(|evidence| waits_for_node(evidence)).collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let nodes = surroundings::nodes(cluster, &BTreeMap::new(), None, Patience::ASK).await;
+    let now = environment::now();
+    for evidence in &mut waiting {
+        let selector = evidence.job.as_ref().map(|job| job.node_selector.clone()).unwrap_or_default();
+        match &nodes {
+            Ok(nodes) => {
+                let fits = |node: &&NodeRecord| selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+                merge::nodes(evidence, nodes.iter().filter(fits).cloned().collect(), now);
+            }
+            Err(sentence) => merge::unknown(evidence, sentence.clone()),
+        }
+    }
+}
+
+fn waits_for_node(evidence: &Evidence) -> bool {
+    let is_open = evidence.job.as_ref().is_some_and(|job| job.verdict.is_none() && job.finished.is_none());
+    is_open && evidence.attempts.last().is_some_and(|attempt| attempt.node.is_none() && attempt.phase == "Pending")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::retry::script::{Reply, Server, connect};
+
+    fn record(uid: &str, size: &str) -> JobRecord {
+        JobRecord { uid: uid.into(), node_selector: [("size".to_owned(), size.to_owned())].into(), ..JobRecord::default() }
+    }
+
+    fn pod(uid: &str, phase: &str, node: Option<&str>) -> Value {
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": uid, "uid": uid});
+        json!({"metadata": {"name": uid, "uid": format!("pod-{uid}"), "ownerReferences": [owner]},
+               "spec": {"containers": [], "nodeName": node}, "status": {"phase": phase}})
+    }
+
+    /// Surveys three jobs; returns the nodes that each was given, what is unknown of the first, and the number of requests for nodes.
+    async fn surveyed(pods: Vec<Value>, nodes: fn() -> Reply) -> (Vec<Option<Vec<String>>>, Vec<String>, usize) {
+        let server = Server::start(move |_, seen| {
+            if seen.target.contains("/nodes") { nodes() } else { Reply::json(200, &json!({"kind": "PodList", "metadata": {}, "items": pods})) }
+        });
+        let server = server.await;
+        let (cluster, _) = connect(&server.url, json!({})).await;
+        let found = survey(&cluster, vec![record("a", "small"), record("b", "large"), record("c", "small")]).await.unwrap();
+        let names = |nodes: &Vec<NodeRecord>| nodes.iter().map(|node| node.name.clone()).collect();
+        let asked = server.seen().iter().filter(|seen| seen.target.contains("/nodes")).count();
+        (found.iter().map(|evidence| evidence.nodes.as_ref().map(names)).collect(), found[0].unknown.clone(), asked)
+    }
+
+    fn one_node() -> Reply {
+        let node = json!({"metadata": {"name": "n1", "labels": {"size": "small"}}});
+        Reply::json(200, &json!({"kind": "NodeList", "metadata": {}, "items": [node]}))
+    }
+
+    #[tokio::test]
+    async fn nodes_are_asked_for_once_and_only_for_jobs_that_wait_for_one() {
+        let waiting = || vec![pod("a", "Pending", None), pod("b", "Pending", None), pod("c", "Running", Some("n1"))];
+        assert_eq!(surveyed(waiting(), one_node).await, (vec![Some(vec!["n1".to_owned()]), Some(Vec::new()), None], Vec::new(), 1));
+        let running = vec![pod("a", "Running", Some("n1")), pod("b", "Succeeded", Some("n1")), pod("c", "Pending", Some("n1"))];
+        assert_eq!(surveyed(running, one_node).await, (vec![None, None, None], Vec::new(), 0));
+        let refused = || Reply::status(403, "Forbidden", "nodes is forbidden");
+        assert_eq!(surveyed(waiting(), refused).await, (vec![None, None, None], vec!["the nodes: you may not list nodes".to_owned()], 1));
+    }
 }

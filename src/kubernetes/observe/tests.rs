@@ -15,7 +15,8 @@ use crate::{
             AttemptRecord, ConditionRecord, ContainerState, EventRecord, JobCounts, Maker, NeighbourRecord, NodeRecord, QuotaRecord, Termination,
         },
         footprint::{Allocatable, Footprint},
-        launch_plan::Taint,
+        identity::SizeName,
+        launch_plan::{LaunchPlan, Taint},
         quantity::{Cpu, Memory},
     },
 };
@@ -30,6 +31,23 @@ fn at(clock: &str) -> Timestamp {
 
 fn pod(yaml: &str) -> AttemptRecord {
     attempt_record(&object::<Pod>(yaml))
+}
+
+#[test]
+fn a_job_says_which_run_it_is_and_whose() {
+    let facts = |metadata: &str| {
+        let record = metadata_record(&object(metadata));
+        [record.run_id, record.size, record.flow, record.user, record.user_label].map(Option::unwrap_or_default)
+    };
+    let labels = "sbrun.dev/run-id: 01r, sbrun.dev/size: small, sbrun.dev/flow: etl-1a, sbrun.dev/user: ana-2b";
+    assert_eq!(facts(&format!("labels: {{{labels}}}")), ["01r", "small", "etl-1a", "ana-2b", "ana-2b"]);
+    let annotations = "sbrun.dev/flow: Etl, sbrun.dev/user: Ana";
+    assert_eq!(facts(&format!("labels: {{{labels}}}\nannotations: {{{annotations}}}")), ["01r", "small", "Etl", "Ana", "ana-2b"]);
+    assert_eq!(facts("labels: {prefect.io/flow-run-id: 7f3e}"), ["7f3e", "", "", "", ""]);
+    let plan = LaunchPlan { size: Some(SizeName("X.Large".into())), ..mk_plan() };
+    let job: Job = serde_json::from_value(manifest::render(&plan).expect("the plan can be rendered").job).expect("a Job");
+    let record = job_record(&job);
+    assert_eq!((record.run_id, record.size, record.user_label), (Some(plan.run_id.0), Some("X.Large".into()), Some(plan.user.label)));
 }
 
 #[test]

@@ -13,6 +13,7 @@ spec:
       terminationGracePeriodSeconds: 110
       volumes: [{name: data, emptyDir: {}}]
       initContainers: [{name: proxy, image: x, restartPolicy: Always}]
+      containers: []
 ";
 
 #[test]
@@ -45,6 +46,18 @@ fn each_rule_is_kept() {
             "`spec.template.metadata.annotations.cluster-autoscaler.kubernetes.io/safe-to-evict` is false, it can only be \"false\"",
         ),
         ("Seconds: 110", "Seconds: 30", "`spec.template.spec.terminationGracePeriodSeconds` is 30, less than 1m40s"),
+        ("backoffLimit: 0", "backoffLimitPerIndex: 0", "`spec.backoffLimitPerIndex` must not be there: one owner of retries"),
+        ("backoffLimit: 0", "maxFailedIndexes: 1", "`spec.maxFailedIndexes` must not be there: one owner of retries"),
+        ("backoffLimit: 0", "manualSelector: true", "`spec.manualSelector` must not be there: "),
+        ("backoffLimit: 0", "selector: {}", "`spec.selector` must not be there: "),
+        ("backoffLimit: 0", "managedBy: kueue", "`spec.managedBy` must not be there: the Job controller of Kubernetes runs the job"),
+        ("spec:\n  back", "spce: {}\nspec:\n  back", "`spce` is no field of a Job, which has `metadata` and `spec`"),
+        ("containers: []", "containers: [{name: flow, args: [x]}]", "`args` of container `flow` must not be there: sbrun decides what"),
+        (
+            "containers: []",
+            "containers: [{name: flow, resources: {limits: {cpu: 2}, requests: {cpu: 1}}}]",
+            "`resources.requests.cpu` of container `flow` must not be there: the size decides about the footprint",
+        ),
         ("restartPolicy: Never", "nodeName: a", "`spec.template.spec.nodeName` must not be there"),
     ] {
         assert!(GOOD.contains(from), "{from}");

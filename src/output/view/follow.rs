@@ -1,6 +1,6 @@
 //! The follow loop as people and machines see it: a redrawn line, a line per change, or one document per event.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fs::File, io::Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub struct FollowView {
     filter: Option<TerminalFilter>,
     last_byte: Option<u8>,
     quiet_changes: bool,
-    log_file: Option<std::fs::File>,
+    log_file: Option<File>,
     last_line: String,
 }
 
@@ -42,10 +42,10 @@ impl FollowView {
         Self { started, filter: filtered.then(TerminalFilter::new), last_byte: None, quiet_changes: false, log_file: None, last_line: String::new() }
     }
 
-    /// Also writes the flow's output, unfiltered, to this file.
+    /// Also writes the flow's output, unfiltered, to this file, instead of what it holds.
     #[must_use]
-    pub fn with_log_file(mut self, file: Option<std::fs::File>) -> Self {
-        self.log_file = file;
+    pub fn with_log_file(mut self, file: Option<File>) -> Self {
+        self.log_file = file.filter(|file| file.set_len(0).is_ok() || !file.metadata().is_ok_and(|metadata| metadata.is_file()));
         self
     }
 
@@ -58,6 +58,9 @@ impl FollowView {
 
     /// Shows one event.
     pub fn show(&mut self, ui: &mut Ui, event: JobEvent, now: Timestamp) -> Result<()> {
+        if let JobEvent::Output(bytes) = &event {
+            self.keep(ui, bytes);
+        }
         if ui.format() == Format::Jsonl {
             return EventLine::new(&event, now).map_or(Ok(()), |line| ui.line(&format::json_line(&line)?));
         }
@@ -68,7 +71,7 @@ impl FollowView {
                 self.finish_line(ui)?;
                 Self::talk(ui, Role::Caution, &format!("attempt {number} starts (pod {pod})"));
             }
-            JobEvent::Output(bytes) => self.output(ui, bytes)?,
+            JobEvent::Output(bytes) => self.output(ui, bytes),
             JobEvent::Gap(gap) => {
                 self.finish_line(ui)?;
                 Self::talk(ui, Role::Caution, &gap_words(&gap));
@@ -117,22 +120,31 @@ impl FollowView {
         ui.talk(format!("{line}\n").as_bytes());
     }
 
-    fn output(&mut self, ui: &mut Ui, bytes: Vec<u8>) -> Result<()> {
-        ui.clear_progress();
-        if let Some(file) = &mut self.log_file {
-            use std::io::Write;
-            file.write_all(&bytes).map_err(|error| crate::error::Error::failed("cannot write to the log file").caused_by(error))?;
+    /// Writes output to the log file; one that cannot be written any more is a warning, for the job goes on.
+    fn keep(&mut self, ui: &mut Ui, bytes: &[u8]) {
+        if let Some(file) = &mut self.log_file
+            && let Err(error) = file.write_all(bytes)
+        {
+            ui.warning(&format!("the log file is not complete: {error}"));
+            self.log_file = None;
         }
+    }
+
+    fn output(&mut self, ui: &mut Ui, bytes: Vec<u8>) {
+        ui.clear_progress();
         self.last_byte = bytes.last().copied().or(self.last_byte);
         let bytes = match &mut self.filter {
             Some(filter) => filter.filter(&bytes),
             None => bytes,
         };
-        if ui.is_for_people() {
-            return ui.data(&bytes);
+        if !ui.is_for_people() {
+            return ui.talk(&bytes); // standard output belongs to the document
         }
-        ui.talk(&bytes); // standard output belongs to the document
-        Ok(())
+        if let Err(error) = ui.data(&bytes) {
+            let cause = error.causes().first().cloned().unwrap_or_default();
+            ui.warning(&format!("standard output cannot be written ({cause}); the job goes on, `sbrun logs` has its output"));
+            ui.close();
+        }
     }
 
     /// Ends an output line that the flow left open, so that what sbrun says starts on a line of its own. A pipe gets the flow's
@@ -267,7 +279,10 @@ mod tests {
         let gap = Gap { after: Some(now), until: None, why: "rotated".into() };
         for (event, expected) in [
             (JobEvent::Changed(story(None)), r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#),
-            (JobEvent::Heartbeat(story(None)), r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#),
+            (
+                JobEvent::Heartbeat(story(None)),
+                r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#,
+            ),
             (JobEvent::Attempt { number: 2, pod: "etl-b".into() }, r#""attempt",AT,"attempt":2,"pod":"etl-b"}"#),
             (JobEvent::Output(b"a\xff\n".to_vec()), "\"output\",AT,\"text\":\"a\u{fffd}\\n\"}"),
             (JobEvent::Gap(gap), r#""gap",AT,"after":"2026-11-24T10:00:01.123Z","until":null,"why":"rotated"}"#),

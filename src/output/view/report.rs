@@ -94,8 +94,6 @@ impl JobReport {
     #[must_use]
     pub fn new(evidence: &Evidence, story: &Story) -> Self {
         let job = evidence.job.as_ref();
-        let plan = job.and_then(|job| job.plan.as_deref());
-        let label = |name: &str| job.and_then(|job| job.labels.get(name).cloned());
         let verdict = story.verdict.as_ref();
         let cause: Option<&Cause> = verdict.map(|verdict| &verdict.cause).or(story.cause.as_ref());
         let attempt = evidence.attempts.last();
@@ -105,9 +103,9 @@ impl JobReport {
             name: job.map(|job| job.name.clone()),
             namespace: job.map(|job| job.namespace.clone()),
             uid: job.map(|job| job.uid.clone()),
-            run_id: plan.map(|plan| plan.run_id.0.clone()).or_else(|| label("sbrun.dev/run-id")),
-            flow: plan.map(|plan| plan.flow.identity.clone()).or_else(|| label("sbrun.dev/flow")),
-            size: plan.and_then(|plan| plan.size.as_ref().map(|size| size.0.clone())).or_else(|| label("sbrun.dev/size")),
+            run_id: job.and_then(|job| job.run_id.clone()),
+            flow: job.and_then(|job| job.flow.clone()),
+            size: job.and_then(|job| job.size.clone()),
             user: job.and_then(|job| job.user.clone()),
             phase: story.phase,
             outcome: verdict.map(|verdict| verdict.outcome),

@@ -79,8 +79,7 @@ fn next_lines(cause: &Cause, painter: Painter) -> Vec<String> {
 pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: Painter) -> String {
     let mut lines = Vec::new();
     if let Some(job) = &evidence.job {
-        let plan = job.plan.as_deref();
-        let size = plan.and_then(|plan| plan.size.as_ref()).map(|size| format!("  size {size}")).unwrap_or_default();
+        let size = job.size.as_ref().map(|size| format!("  size {size}")).unwrap_or_default();
         let user = job.user.as_ref().map(|user| format!("  by {user}")).unwrap_or_default();
         lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, &job.name)));
     }

@@ -44,3 +44,23 @@ fn clean_removes_finished_jobs_with_their_pods_and_nothing_else() {
     drop(namespace.sandbox.command(["clean", &running]).exits(1).says(&[&running, "has not finished"]));
     assert_eq!(namespace.sandbox.command(["clean", "--all-users"]).exits(0).text().trim(), theirs);
 }
+
+#[test]
+fn what_may_still_run_is_not_finished() {
+    let cluster = kwok();
+    cluster.node("silent", "silent", "8", "32Gi");
+    let namespace = cluster.namespace();
+    namespace.map(&["silent"], "");
+    namespace.sandbox.write("flow.py", "print('hello')\n");
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let arguments = ["submit", "-s", "silent", "--template", "template.json", "-d", "-o", "name", "flow.py"];
+    let job = namespace.sandbox.command(arguments).exits(0).text().trim().to_owned();
+    // What a follower leaves when the node has been silent for six minutes; now it answers again.
+    let verdict = json!({
+        "outcome": "unknown", "exit_code": 76, "finished": "2026-01-02T03:04:05Z", "attempts": 1, "warnings": [],
+        "cause": {"reason": "Unknown.NodeUnreachable", "summary": "the node has not answered", "evidence": [], "next": [], "hopeless": false},
+    });
+    namespace.kubectl(&["annotate", "job", &job, &format!("sbrun.dev/verdict={verdict}")]);
+    drop(namespace.sandbox.command(["clean"]).exits(0).says(&["nothing to remove"]));
+    assert_eq!(namespace.objects("jobs").len(), 1);
+}

@@ -211,3 +211,40 @@ fn following_costs_few_requests() {
     assert!(requests.len() > 5, "the audit log names no requests of sbrun: {}", requests.len());
     assert!(requests.len() as u128 * 1000 <= 5 * output.took.as_millis(), "{} requests in {:?}", requests.len(), output.took);
 }
+
+#[test]
+fn a_detached_job_has_no_lease_that_nobody_renews() {
+    let mut namespace = namespace();
+    namespace.sandbox.set("CI", "true");
+    namespace.template(&json!({"kwok.test/run": "100ms"}));
+    let submit = ["submit", "-s", "small", "--template", "template.json", "-d", "-o", "name", "flow.py"];
+    let first = namespace.sandbox.command(submit).exits(0).text().trim().to_owned();
+    drop(namespace.sandbox.command(["rerun", &first, "-d", "-o", "name"]).exits(0));
+    let jobs = namespace.objects("jobs");
+    assert_eq!(jobs.len(), 2);
+    for job in jobs {
+        assert_eq!(job["metadata"]["annotations"]["sbrun.dev/lease"], json!(null));
+        assert!(job["spec"]["activeDeadlineSeconds"].as_u64().unwrap() > 3600, "{job:#}");
+    }
+}
+
+#[test]
+fn a_token_that_ends_before_the_timeout_is_said_at_submit() {
+    let mut namespace = namespace();
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "flows"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace.name}],
+    });
+    namespace.apply(binding);
+    let token = namespace.kubectl(&["create", "token", "default", "--duration", "15m"]);
+    let mut kubeconfig: serde_json::Value =
+        serde_json::from_str(&namespace.kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"])).unwrap();
+    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+    let path = namespace.sandbox.write("token.json", kubeconfig.to_string());
+    namespace.sandbox.set("KUBECONFIG", path.to_string_lossy());
+    let submit = |timeout: &str| namespace.sandbox.command(["submit", "-s", "small", "-d", "--timeout", timeout, "flow.py"]).exits(0);
+    drop(submit("30m").says(&["warning: the credentials of this cluster end at ", ", before the timeout of the run"]));
+    let in_time = submit("5m");
+    assert!(!in_time.stderr.contains("credentials"), "{in_time}");
+}
