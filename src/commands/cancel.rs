@@ -9,11 +9,19 @@ use super::{context::Context, references::Referrer};
 use crate::{
     environment::now,
     error::{Error, Result},
+    follow::{Detail, RunningJob, cluster::ClusterJob},
     kubernetes::{
+        connect::Cluster,
         jobs::{self, Ended},
         retry::Patience,
     },
-    model::{diagnose, evidence::Ending, exit_code::ExitCode, outcome::Outcome, reason::Reason},
+    model::{
+        diagnose,
+        evidence::{Ending, Evidence, JobRecord},
+        exit_code::ExitCode,
+        outcome::Outcome,
+        reason::Reason,
+    },
     output::{format::SCHEMA, ui::Ui},
 };
 
@@ -42,6 +50,15 @@ struct Cancelled {
     already_finished: Vec<String>,
 }
 
+/// Keeps the last output on the Job: its pod goes, and with it the log that nobody may have followed.
+async fn keep_last_output(cluster: &Cluster, job: &JobRecord) {
+    let mut handle = ClusterJob::new(cluster.clone(), job);
+    let mut evidence = Evidence { job: Some(job.clone()), ..Evidence::default() };
+    if handle.observe(&mut evidence, Detail::Basic).await.is_ok() {
+        handle.keep_tail(&evidence, &[]).await;
+    }
+}
+
 /// Cancels jobs. Cancelling a finished job is no error: what was wanted holds.
 pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let cluster = context.connect_for_jobs(ui).await?;
@@ -58,6 +75,12 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             result.already_finished.push(job.name);
             continue;
         }
+        if let Some(earlier) = &job.ending {
+            ui.status(&format!("{} was already cancelled by {}; it uses its grace to end", job.name, earlier.by));
+            result.cancelled.push(job.name);
+            continue;
+        }
+        keep_last_output(&cluster, &job).await;
         let ending = Ending {
             outcome: Outcome::Cancelled,
             reason: Reason::CancelledByUser.code().to_owned(),

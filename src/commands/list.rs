@@ -7,6 +7,7 @@ use crate::{
     environment::now,
     error::{Error, Result},
     kubernetes::{
+        checks,
         jobs::{self, ListFilter},
         observe,
     },
@@ -97,6 +98,7 @@ pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Resul
     reports.sort_by_key(|report| std::cmp::Reverse(report.created));
     let hidden = if arguments.all || since.is_some() { 0 } else { keep_recent(&mut reports) };
     if reports.is_empty() {
+        checks::namespace(&cluster).await?; // a mistyped one is empty, too
         ui.status(&format!("no such jobs in namespace {}", cluster.namespace));
     }
     let names: Vec<String> = reports.iter().filter_map(|report| report.name.clone()).collect();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -29,6 +30,8 @@ use crate::{
 const LOOK: Patience = Patience(Duration::from_secs(10));
 /// How long leaving the verdict may take.
 const KEEP: Duration = Duration::from_secs(5);
+/// How long keeping the last output may take, on the way out.
+const KEEP_TAIL: Duration = Duration::from_secs(1);
 /// How many lines are read for the verdict of a job whose output nobody followed.
 const TAIL_LINES: u64 = 40;
 
@@ -79,6 +82,19 @@ impl ClusterJob {
 }
 
 impl RunningJob for ClusterJob {
+    fn now(&self) -> Timestamp {
+        self.cluster.now()
+    }
+
+    async fn keep_tail(&mut self, evidence: &Evidence, log_tail: &[u8]) {
+        let Some(record) = evidence.job.as_ref().filter(|_| evidence.job_gone.is_none()) else { return };
+        let keep = async {
+            let read = if log_tail.is_empty() { self.read_tail(evidence).await } else { Vec::new() };
+            jobs::keep_tail(&self.cluster, record, if log_tail.is_empty() { &read } else { log_tail }).await
+        };
+        tokio::time::timeout(KEEP_TAIL, keep).await.unwrap_or_default();
+    }
+
     async fn observe(&mut self, evidence: &mut Evidence, detail: Detail) -> Result<()> {
         let detail = match detail {
             Detail::Basic => observe::Detail::Basic,

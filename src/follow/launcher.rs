@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -24,6 +25,12 @@ pub enum Detail {
 
 /// A launched job: on the cluster, or on this machine.
 pub trait RunningJob {
+    /// Returns the time by the clock that wrote what is observed.
+    fn now(&self) -> Timestamp;
+
+    /// Keeps the last output where later commands find it, for a job that ends without this follower. Failing is harmless.
+    fn keep_tail(&mut self, evidence: &Evidence, log_tail: &[u8]) -> impl Future<Output = ()>;
+
     /// Merges what is to be seen now into `evidence`.
     ///
     /// An error means that nothing could be seen: kind `Unreachable` is temporary, anything else is final.

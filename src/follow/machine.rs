@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{Detail, RunningJob};
 use crate::{
+    environment,
     error::Result,
     local::{Run, Signal},
     model::{
@@ -60,6 +62,12 @@ impl MachineJob {
 }
 
 impl RunningJob for MachineJob {
+    fn now(&self) -> Timestamp {
+        environment::now()
+    }
+
+    async fn keep_tail(&mut self, _evidence: &Evidence, _log_tail: &[u8]) {}
+
     async fn observe(&mut self, evidence: &mut Evidence, _detail: Detail) -> Result<()> {
         self.run.observe(evidence);
         Ok(())

@@ -10,7 +10,6 @@ use super::{
     output::{Output, Pumped},
 };
 use crate::{
-    environment::now,
     error::{Error, ErrorKind, Result},
     model::{
         diagnose::{self, diagnose},
@@ -18,7 +17,7 @@ use crate::{
         job_event::{Gap, JobEvent},
         outcome::Outcome,
         reason::Reason,
-        story::{Phase, Story},
+        story::{Phase, Story, Verdict},
     },
 };
 
@@ -77,7 +76,7 @@ where
     V: FnMut(JobEvent, Timestamp) -> Result<()>,
 {
     pub(super) fn new(job: &'job mut J, evidence: Evidence, options: FollowOptions, controls: mpsc::Receiver<Control>, view: V) -> Self {
-        let now = now();
+        let now = job.now();
         Self {
             job,
             evidence,
@@ -147,7 +146,7 @@ where
         };
         let held = self.told.as_ref().and_then(|story| story.held_until);
         let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
-        let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(now())).unwrap_or_default());
+        let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(self.job.now())).unwrap_or_default());
         until.clamp(Duration::from_millis(100), usual)
     }
 
@@ -185,9 +184,9 @@ where
     fn detail(&mut self) -> Detail {
         let waits = self.told.as_ref().is_some_and(|story| story.phase < Phase::Running && story.verdict.is_none());
         let unexplained = self.told.as_ref().is_some_and(|story| story.held_until.is_some());
-        let due = self.looked_closely.is_none_or(|last| now().duration_since(last) >= LOOK_CLOSELY);
+        let due = self.looked_closely.is_none_or(|last| self.job.now().duration_since(last) >= LOOK_CLOSELY);
         if (waits || unexplained) && due {
-            self.looked_closely = Some(now());
+            self.looked_closely = Some(self.job.now());
             return Detail::Waiting;
         }
         Detail::Basic
@@ -195,9 +194,9 @@ where
 
     fn reached(&mut self) -> Result<()> {
         if let Some(unreachable) = self.unreachable.take() {
-            let seconds = now().duration_since(unreachable.since).as_secs();
+            let seconds = self.job.now().duration_since(unreachable.since).as_secs();
             if seconds >= 5 {
-                (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), now())?;
+                (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), self.job.now())?;
             }
         }
         Ok(())
@@ -205,7 +204,7 @@ where
 
     /// Says that the server does not answer, until the job's own deadline makes waiting pointless.
     fn missed(&mut self, error: Error) -> Result<()> {
-        let now = now();
+        let now = self.job.now();
         let job = self.evidence.job.as_ref();
         let plan = job.and_then(|job| job.plan.as_ref());
         let deadline = plan.map(|plan| plan.limits.job_deadline(plan.infrastructure_retries));
@@ -225,12 +224,13 @@ where
 
     /// Tells what is new, ends what must end; returns when there is nothing left to follow.
     async fn advance(&mut self) -> Result<Option<Followed>> {
-        let now = now();
+        let now = self.job.now();
         let story = diagnose(&self.evidence, now);
         self.open_logs(now)?;
         self.tell_change(&story, now)?;
         if self.leave_by.is_some_and(|time| now >= time) {
             self.check_settled()?;
+            self.job.keep_tail(&self.evidence, &self.output.tail()).await;
             return Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))));
         }
         if story.verdict.is_some() && story.held_until.is_none() {
@@ -303,10 +303,13 @@ where
         match self.job.end(&self.evidence, &ending).await {
             Ok(()) => self.ending_sent = true,
             Err(error) if error.kind() == ErrorKind::Unreachable && ending.outcome != Outcome::Cancelled => {} // tried again at the next look
-            Err(error) if ending.outcome == Outcome::Cancelled => return Err(error),
+            Err(error) if ending.outcome == Outcome::Cancelled => {
+                let name = self.evidence.job.as_ref().map_or("", |job| job.name.as_str());
+                return Err(error.hinted(format!("the job may still run: `sbrun cancel {name}` ends it, `sbrun why {name}` tells how it is")));
+            }
             Err(error) => {
                 self.ending_sent = true;
-                (self.view)(JobEvent::Notice(format!("cannot end the job: {}", error.message())), now())?;
+                (self.view)(JobEvent::Notice(format!("cannot end the job: {}", error.message())), self.job.now())?;
             }
         }
         self.look().await
@@ -335,7 +338,7 @@ where
                 Ok(None)
             }
             Some(Control::Ask(quiet)) => {
-                (self.view)(JobEvent::Asking, now())?;
+                (self.view)(JobEvent::Asking, self.job.now())?;
                 if quiet.send(()).is_err() {
                     return Ok(None); // whoever asks gave up waiting
                 }
@@ -347,19 +350,20 @@ where
                 Ok(None)
             }
             Some(Control::Detach) if self.leave_by.is_some() => {
-                let story = diagnose(&self.evidence, now());
+                let story = diagnose(&self.evidence, self.job.now());
                 Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))))
             }
             Some(Control::Detach) => {
                 if self.options.lease_interval.is_some() {
                     self.job.drop_lease(&self.evidence).await?;
                 }
-                let story = diagnose(&self.evidence, now());
+                let story = diagnose(&self.evidence, self.job.now());
                 Ok(Some(Followed::Detached(Box::new((story, self.evidence.clone())))))
             }
             Some(Control::Cancel { by, patience }) => {
-                let ending = Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: now(), message: None };
-                self.leave_by = Some(now() + patience);
+                let ending =
+                    Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: self.job.now(), message: None };
+                self.leave_by = Some(self.job.now() + patience);
                 self.end(ending).await?;
                 Ok(None)
             }
@@ -388,6 +392,7 @@ where
             (self.view)(JobEvent::Gap(gap), now)?;
         }
         let Some(verdict) = story.verdict.clone() else { return Ok(None) };
+        self.forbid_replacement(&verdict, now).await?;
         if matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost) && !self.settled(now).await? {
             return Ok(None);
         }
@@ -400,6 +405,19 @@ where
         self.job.keep_verdict(&self.evidence, verdict, &tail).await;
         (self.view)(JobEvent::Finished(story.clone()), now)?;
         Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))))
+    }
+
+    /// Ends the Job of an attempt that ran too long: one that exits with 0 on SIGTERM matches no rule of the failure policy, and
+    /// would be replaced although its time is over.
+    async fn forbid_replacement(&mut self, verdict: &Verdict, now: Timestamp) -> Result<()> {
+        let Some(job) = &self.evidence.job else { return Ok(()) };
+        let replaceable = job.plan.as_ref().is_some_and(|plan| plan.infrastructure_retries > 0) && job.conditions.is_empty();
+        if verdict.outcome != Outcome::TimedOut || !replaceable || self.ending_sent {
+            return Ok(());
+        }
+        let reason = verdict.cause.reason.code().to_owned();
+        let ending = Ending { outcome: verdict.outcome, reason, by: self.options.follower.clone(), at: now, message: None };
+        self.end(ending).await
     }
 
     /// Returns whether no pod of the ended job is left: 75 and 78 promise that nothing runs any more.

@@ -106,7 +106,7 @@ pub async fn config_map(cluster: &Cluster, name: &str) -> Result<Option<BTreeMap
 }
 
 /// Returns an error when the namespace does not exist: then nothing in it does, and that is the whole story.
-async fn namespace(cluster: &Cluster) -> Result<()> {
+pub async fn namespace(cluster: &Cluster) -> Result<()> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
     let name = &cluster.namespace;
     match cluster.read(&api, name, Patience::ONCE, "reading the namespace").await {

@@ -48,6 +48,9 @@ pub struct Cluster {
     pub(crate) trouble: Arc<Trouble>,
 }
 
+/// A difference of clocks up to here is taken for none.
+const CLOCK_NOISE_SECONDS: i64 = 5;
+
 impl Cluster {
     /// Connects to the cluster of the kubeconfig, else to the one that this pod runs in. Makes no request.
     #[expect(clippy::unused_async, reason = "kube's client starts a task and so needs a runtime; callers rely on this")]
@@ -89,6 +92,15 @@ impl Cluster {
     #[must_use]
     pub fn credential_expiry(&self) -> Option<Timestamp> {
         self.door.as_ref().and_then(Door::expiry)
+    }
+
+    /// Returns the time by the server's clock, as far as its answers tell: what it wrote down is compared with this and not with
+    /// the clock of a laptop that has just woken up. Differences of a few seconds are the header's rounding and count as none.
+    #[must_use]
+    pub fn now(&self) -> jiff::Timestamp {
+        let ahead = self.door.as_ref().map_or(0, Door::seconds_ahead);
+        let ahead = if ahead.abs() <= CLOCK_NOISE_SECONDS { 0 } else { ahead };
+        crate::environment::now().checked_add(jiff::SignedDuration::from_secs(ahead)).unwrap_or_else(|_| crate::environment::now())
     }
 
     /// Returns a typed API of the namespace.

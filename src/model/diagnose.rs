@@ -71,7 +71,7 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
 
 /// Returns whether a job that ended so may have ended while it waited, so that what it waited for is worth telling.
 fn waited(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Cancelled)
+    matches!(outcome, Outcome::NoNode | Outcome::Rejected)
 }
 
 /// Returns why each attempt but the last one ended, with its number counted from 1: for the line between attempts.

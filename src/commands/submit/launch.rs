@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::result_file::ResultFile;
 use crate::{
-    commands::{context::Context, interrupt::Interruptions},
+    commands::{context::Context, interrupt::Interruptions, submit::resolve::LOCAL},
     environment::now,
     error::{Error, Result},
     follow::{Control, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
@@ -240,7 +240,9 @@ async fn to_the_end<J: RunningJob>(
         Followed::Ending(end) => {
             let report = JobReport::new(&end.1, &end.0).left_as(Outcome::Cancelled);
             let name = report.name.clone().unwrap_or_default();
-            (report, format!("{name} is cancelled and uses its grace to end; `sbrun why {name}` tells how it went"))
+            let here = end.1.job.as_ref().is_some_and(|job| job.namespace == LOCAL);
+            let there = format!("{name} is cancelled and uses its grace to end; `sbrun why {name}` tells how it went");
+            (report, if here { format!("{name} did not end in time and is killed") } else { there })
         }
     };
     ui.status(&text);

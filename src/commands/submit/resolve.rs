@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+/// What stands for a namespace in the record of a run on this machine.
+pub const LOCAL: &str = "local";
+
 /// Everything that is known before the first change.
 #[derive(Debug)]
 pub struct Resolved {
@@ -222,7 +225,7 @@ fn check_here(decided: &Decided) -> Result<()> {
 fn namespace(target: Target<'_>) -> String {
     match target {
         Target::Cluster(namespace) => namespace.to_owned(),
-        Target::Here(_) => "local".to_owned(),
+        Target::Here(_) => LOCAL.to_owned(),
     }
 }
 

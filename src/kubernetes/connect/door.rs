@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -89,6 +89,7 @@ struct Shared {
     access: tokio::sync::Mutex<Access>,
     had_credential: AtomicBool,
     hold: Mutex<Option<Instant>>,
+    ahead: AtomicI64,
 }
 
 /// What requests are sent with at the moment.
@@ -118,6 +119,7 @@ impl Door {
             access,
             had_credential: AtomicBool::new(false),
             hold: Mutex::new(None),
+            ahead: AtomicI64::new(0),
         })))
     }
 
@@ -129,6 +131,11 @@ impl Door {
     /// Returns whether the plugin has handed out a credential before, so that a failure of it may pass.
     pub(crate) fn had_credential(&self) -> bool {
         self.0.had_credential.load(Ordering::Relaxed)
+    }
+
+    /// Returns by how many seconds the server's clock was ahead of this one at its last answer.
+    pub(crate) fn seconds_ahead(&self) -> i64 {
+        self.0.ahead.load(Ordering::Relaxed)
     }
 
     /// Returns until when the server asked not to be asked.
@@ -193,6 +200,9 @@ impl Shared {
     async fn exchange(&self, transport: Transport, request: Request<Body>) -> Result<Response<Box<DynBody>>, BoxError> {
         let response = transport.oneshot(request).await.map_err(|source| Unanswered { origin: self.origin.clone(), source })?;
         *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = retry_after(&response).map(|pause| Instant::now() + pause);
+        if let Some(ahead) = seconds_ahead(&response) {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
         Ok(response)
     }
 
@@ -229,6 +239,13 @@ fn retry_after(response: &Response<Box<DynBody>>) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_HOLD))
 }
 
+/// Returns by how many seconds the server's clock is ahead of this one, by the `Date` header that Go's servers send.
+fn seconds_ahead<B>(response: &Response<B>) -> Option<i64> {
+    let date = response.headers().get(header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(date.duration_since(now()).as_secs())
+}
+
 impl Service<Request<Body>> for Door {
     type Response = Response<Box<DynBody>>;
     type Error = BoxError;
@@ -241,5 +258,19 @@ impl Service<Request<Body>> for Door {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = self.0.clone();
         Box::pin(async move { shared.send(request).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_clock_is_read_from_its_answers() {
+        let answer = |date: &str| Response::builder().header(header::DATE, date).body(()).unwrap();
+        let later = now() + Duration::from_secs(3600);
+        let ahead = seconds_ahead(&answer(&later.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())).unwrap();
+        assert!((3590..=3600).contains(&ahead), "{ahead}");
+        assert_eq!(seconds_ahead(&answer("yesterday")), None);
     }
 }

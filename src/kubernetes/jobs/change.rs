@@ -139,6 +139,12 @@ pub async fn keep_verdict(cluster: &Cluster, record: &JobRecord, verdict: &Verdi
     patched(cluster, record, change, Patience::CANCEL, "keeping the verdict").await.is_ok()
 }
 
+/// Leaves the last output on the Job, for one that ends with nobody there to judge it.
+pub async fn keep_tail(cluster: &Cluster, record: &JobRecord, log_tail: &[u8]) -> bool {
+    let change = json!({"metadata": {"annotations": {labels::LOG_TAIL: kept_tail(log_tail)}}});
+    !log_tail.is_empty() && patched(cluster, record, change, Patience::CANCEL, "keeping the last output").await.is_ok()
+}
+
 /// Returns the end of some output as text of at most [`LOG_TAIL_LIMIT`] bytes, from the start of a line where one fits.
 fn kept_tail(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);

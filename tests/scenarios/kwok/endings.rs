@@ -37,6 +37,7 @@ fn cancelled_by_somebody() {
     namespace.sandbox.set("SBRUN_USER", "bob");
     drop(namespace.sandbox.command(["cancel", &name]).exits(2).says(&["ana", "--yes"]));
     drop(namespace.sandbox.command(["cancel", &name, "--yes", "-m", "wrong day"]).exits(0));
+    drop(namespace.sandbox.command(["cancel", &name, "--yes", "-m", "again"]).exits(0)); // the first one's word stands
     let report = ends(running, 143, "cancelled", "Cancelled.ByUser");
     let summary = report["summary"].as_str().unwrap();
     assert!(summary.contains("bob"), "{report:#}");
