@@ -39,7 +39,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     })
 }
 
-/// Returns where arguments of the flow belong; nothing when something else was wrong, or an option of `submit` is much alike.
+/// Returns where arguments of the flow belong; nothing when something else was wrong.
 fn tip(error: &clap::Error) -> Option<String> {
     let (Some(ContextValue::String(argument)), Some(ContextValue::StyledStr(usage))) =
         (error.get(ContextKind::InvalidArg), error.get(ContextKind::Usage))
@@ -47,9 +47,8 @@ fn tip(error: &clap::Error) -> Option<String> {
         return None;
     };
     let of_submit = usage.to_string().starts_with("Usage: sbrun submit");
-    let alike = error.get(ContextKind::SuggestedArg).is_some();
-    let meant = error.kind() == ErrorKind::UnknownArgument && of_submit && !alike;
-    meant.then(|| format!("arguments of the flow come after `--`: sbrun submit … FLOW -- {argument}"))
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    (unknown && of_submit).then(|| format!("arguments of the flow come after `--`: sbrun submit … FLOW -- {argument}"))
 }
 
 /// Options that every command takes.
@@ -157,7 +156,8 @@ mod tests {
         let tip = "tip: arguments of the flow come after `--`: sbrun submit … FLOW --";
         assert_eq!(told("sbrun submit hello.py Ana"), format!("error: unexpected argument 'Ana' found; {tip} Ana"));
         assert_eq!(told("sbrun submit -s small hello.py --day 2"), format!("error: unexpected argument '--day' found; {tip} --day"));
-        assert_eq!(told("sbrun submit --siz small f.py"), "error: unexpected argument '--siz' found; tip: a similar argument exists: '--size'");
+        let alike = "error: unexpected argument '--siz' found; tip: a similar argument exists: '--size'";
+        assert_eq!(told("sbrun submit --siz small f.py"), format!("{alike}; {tip} --siz"));
         assert_eq!(told("sbrun why a b"), "error: unexpected argument 'b' found");
     }
 }

@@ -224,7 +224,9 @@ mod tests {
                     return Reply::status(410, "Expired", "too old resource version");
                 }
                 match first.lock().unwrap().take() {
-                    Some(end) => Reply::Stream(vec![changed()], end),
+                    Some(end) => {
+                        Reply::Stream(vec![event("MODIFIED", &json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "x" } }))], end)
+                    }
                     None => Reply::Stream(vec![gone.clone()], End::Hang),
                 }
             };
