@@ -29,6 +29,8 @@ const LOOK_RUNNING: Duration = Duration::from_secs(5);
 const LOOK_SETTLING: Duration = Duration::from_secs(1);
 /// How often to look for what explains a wait.
 const LOOK_CLOSELY: SignedDuration = SignedDuration::from_secs(6);
+/// How often to look at the node of a running job: one that falls silent says nothing by itself.
+const LOOK_AROUND: SignedDuration = SignedDuration::from_secs(30);
 /// How long the output may lag behind the verdict.
 const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long pods may take to go, beyond their grace, before sbrun says that the job may still run.
@@ -182,10 +184,11 @@ where
 
     /// Returns how closely to look this time.
     fn detail(&mut self) -> Detail {
-        let waits = self.told.as_ref().is_some_and(|story| story.phase < Phase::Running && story.verdict.is_none());
-        let unexplained = self.told.as_ref().is_some_and(|story| story.held_until.is_some());
-        let due = self.looked_closely.is_none_or(|last| self.job.now().duration_since(last) >= LOOK_CLOSELY);
-        if (waits || unexplained) && due {
+        let open = self.told.as_ref().filter(|story| story.verdict.is_none());
+        let waits = open.is_some_and(|story| story.phase < Phase::Running || story.held_until.is_some());
+        let interval = if waits { LOOK_CLOSELY } else { LOOK_AROUND };
+        let due = self.looked_closely.is_none_or(|last| self.job.now().duration_since(last) >= interval);
+        if open.is_some() && due {
             self.looked_closely = Some(self.job.now());
             return Detail::Waiting;
         }

@@ -188,7 +188,7 @@ fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui
             let submitted = Submitted {
                 schema: format::SCHEMA,
                 event: "submitted",
-                at: now(),
+                at: format::milliseconds(now()),
                 name: &created.record.name,
                 namespace: &created.record.namespace,
                 uid: &created.record.uid,
