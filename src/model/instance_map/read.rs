@@ -55,7 +55,7 @@ fn read_document(reader: &mut Reader<'_>, text: &str, sizes: Sizes, version: &st
     let document = match yaml::parse(text) {
         Ok(Some(document)) => document,
         Ok(None) => {
-            reader.problem(Position::default(), "", "the map is empty; `sbrun init` writes one");
+            reader.problem(Position::default(), "", "the map is empty; docs/instance-map.md shows what belongs there");
             return None;
         }
         Err(error) => {

@@ -121,7 +121,7 @@ fn assert_problem(text: &str, expected: &str) {
 #[test]
 fn problems_of_the_file_are_found() {
     for (text, expected) in [
-        (String::new(), "line 1, column 1: the map is empty; `sbrun init` writes one"),
+        (String::new(), "line 1, column 1: the map is empty; docs/instance-map.md shows what belongs there"),
         ("[1]".into(), "line 1, column 1: must be a mapping with `version` and `sizes`, not a list"),
         ("version: 1".into(), "line 1, column 1: `sizes` is missing"),
         ("version: 1\nsizes:".into(), "line 2, column 1: sizes: there is no size; write at least one"),
