@@ -22,6 +22,7 @@ use crate::{
         duration,
         evidence::{JobRecord, Maker},
         exit_code::ExitCode,
+        outcome::Outcome,
         reason::Reason,
     },
     output::{format::SCHEMA, ui::Ui, wording},
@@ -89,10 +90,7 @@ pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Res
         if picked && old {
             doomed.push(record);
         } else if !arguments.jobs.is_empty() {
-            spared.push(Kept {
-                name: record.name,
-                why: if finished { "it is not what --older and --state pick" } else { "it has not finished" }.to_owned(),
-            });
+            spared.push(Kept { name: record.name, why: spared_because(finished, outcome).to_owned() });
         }
     }
     if doomed.is_empty() && spared.is_empty() {
@@ -106,6 +104,14 @@ pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Res
     let mut cleaned = if arguments.dry_run { dry_run(&doomed) } else { remove(&cluster, doomed, ui).await };
     cleaned.kept.extend(spared);
     show(&cleaned, ui)
+}
+
+fn spared_because(finished: bool, outcome: Option<Outcome>) -> &'static str {
+    match (finished, outcome) {
+        (true, _) => "it is not what --older and --state pick",
+        (false, Some(_)) => "its flow has ended and its Job is being closed; try again in a moment",
+        (false, None) => "it has not finished",
+    }
 }
 
 /// Returns the jobs that may be meant: those that are named, else mine, else everybody's. Only what sbrun made.

@@ -164,6 +164,10 @@ async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String,
             }
             Ok(report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode))
         }
-        Followed::Detached(_) | Followed::Ending(_) => Ok(ExitCode::DETACHED),
+        Followed::Detached(end) | Followed::Ending(end) => {
+            let name = end.1.job.as_ref().map_or("", |job| job.name.as_str());
+            ui.status(&format!("{name} goes on; `sbrun logs -f {name}` follows it again"));
+            Ok(ExitCode::DETACHED)
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use clap::Args;
 use futures::future::join_all;
 
-use super::{context::Context, references::Referrer};
+use super::{context::Context, interrupt::Interruptions, references::Referrer};
 use crate::{
     error::{Error, Result},
     follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
@@ -14,6 +14,7 @@ use crate::{
         evidence::{Evidence, JobRecord},
         exit_code::ExitCode,
         job_event::JobEvent,
+        launch_plan::OnInterrupt,
     },
     output::{
         ui::{Format, Ui},
@@ -52,13 +53,12 @@ pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Resul
     let follower = context.user(Some(&cluster)).await.name;
     let shared = RefCell::new(ui);
     let waits = jobs.into_iter().map(|job| wait_for_one(ClusterJob::new(cluster.clone(), &job), job, &follower, &shared));
-    let waiting = join_all(waits);
-    let results = match timeout {
-        None => waiting.await,
-        Some(limit) => match tokio::time::timeout(limit, waiting).await {
-            Ok(results) => results,
-            Err(_) => return Ok(gave_up(&mut shared.borrow_mut(), limit)),
-        },
+    let limit = timeout.unwrap_or(Duration::MAX);
+    let mut controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: follower.clone() }.listen()?;
+    let results = tokio::select! {
+        results = join_all(waits) => results,
+        () = tokio::time::sleep(limit) => return Ok(gave_up(&mut shared.borrow_mut(), limit)),
+        _ = controls.recv() => return Ok(left(&mut shared.borrow_mut())),
     };
     let ui = shared.into_inner();
     ui.clear_progress();
@@ -72,6 +72,12 @@ fn gave_up(ui: &mut Ui, limit: Duration) -> ExitCode {
     ui.clear_progress();
     ui.warning(&format!("not finished after {}s; the jobs go on", limit.as_secs()));
     ExitCode::TIMED_OUT
+}
+
+fn left(ui: &mut Ui) -> ExitCode {
+    ui.clear_progress();
+    ui.status("the jobs go on; the same command waits for them again");
+    ExitCode::DETACHED
 }
 
 async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui: &RefCell<&mut Ui>) -> Result<JobReport> {

@@ -131,7 +131,9 @@ async fn next_step(cluster: &Cluster, plan: &LaunchPlan, job: Job) -> Result<Ste
     if annotation(&job, labels::CONTENT) != Some(manifest::content_sha256(plan).as_str()) {
         return Err(other_content(key, plan, &record));
     }
-    if record.finished.is_some() && matches!(Box::pin(outcome(cluster, &record)).await?, Some(Outcome::Lost | Outcome::NoNode)) {
+    // What was rejected never ran, and its cause may be mended by now: an image pushed, a quota raised.
+    let again = [Outcome::Lost, Outcome::NoNode, Outcome::Rejected];
+    if record.finished.is_some() && Box::pin(outcome(cluster, &record)).await?.is_some_and(|outcome| again.contains(&outcome)) {
         return Ok(Step::Create(Box::new(LaunchPlan { name, run_id, ..plan.clone() })));
     }
     let existing = JobName::parse(&record.name).unwrap_or_else(|_| plan.name.clone());
