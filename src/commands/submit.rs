@@ -12,7 +12,7 @@ pub use args::SubmitArgs;
 
 use super::{context::Context, logs::open_log_file};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     follow::machine::MachineJob,
     kubernetes::{
         checks::{self, Purpose},
@@ -59,21 +59,35 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let cluster = connected.as_ref().ok();
     let decided = resolve::decide(arguments, context, cluster, files).await?;
     let unconnected = decided.settings.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
-    let namespace = cluster.map_or(unconnected, |cluster| cluster.namespace.as_str());
-    let mut resolved = resolve::plan(arguments, context, Target::Cluster(namespace), &decided).await?;
+    let namespace = cluster.map_or(unconnected, |cluster| cluster.namespace.as_str()).to_owned();
+    let planning = resolve::plan(arguments, context, Target::Cluster(&namespace), &decided);
     if arguments.dry_run == Some(DryRun::Client) {
+        let mut resolved = planning.await?;
         resolve::tell(&decided, &resolved, ui);
         resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
-    let cluster = &connected?;
-    resolve::tell(&decided, &resolved, ui);
+    let cluster = match connected {
+        Ok(ref cluster) => cluster,
+        Err(error) => {
+            planning.await?;
+            return Err(error);
+        }
+    };
+    let map = decided.map.as_ref().map_or_else(|| "none".to_owned(), |found| found.source.to_string());
+    ui.detail(&format!("cluster {} (context {}), instance map {map}", cluster.server, cluster.context.as_deref().unwrap_or("none")));
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
-    let checked = async { checks::check(cluster, &resolved.plan, purpose).await };
-    let (user, checked) = tokio::join!(context.user(Some(cluster)), checked);
-    for warning in checked? {
-        ui.warning(&warning);
-    }
+    let checking = async {
+        let resolved = planning.await?;
+        resolve::tell(&decided, &resolved, ui);
+        for warning in checks::check(cluster, &resolved.plan, purpose).await? {
+            ui.warning(&warning);
+        }
+        Ok::<_, Error>(resolved)
+    };
+    // Who I am is asked while git is, over the connection that the checks then find open. A flow that cannot be
+    // launched ends this before the question: `checking` goes first.
+    let (mut resolved, user) = tokio::try_join!(biased; checking, async { Ok(context.user(Some(cluster)).await) })?;
     resolved.plan.user = user;
     if arguments.dry_run == Some(DryRun::Server) {
         return dry_run_on_server(&resolved.plan, cluster, ui).await;

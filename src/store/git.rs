@@ -45,19 +45,25 @@ impl Checkout {
 pub async fn describe(file: &Path) -> Option<Checkout> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = file.file_name()?.to_str()?;
-    let (place, remote, head, status) = tokio::join!(
+    let (place, remote, status) = tokio::join!(
         ask(folder, &["rev-parse", "--show-prefix", "--show-toplevel"]),
         ask(folder, &["config", "--get", "remote.origin.url"]),
-        ask(folder, &["rev-parse", "--verify", "--quiet", "HEAD"]),
-        ask(folder, &["status", "--porcelain", "--untracked-files=no", "--ignore-submodules"]),
+        ask(folder, &["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules"]),
     );
     let place = place?;
     let (prefix, top) = place.split_once('\n')?;
     let top = Path::new(top.trim_end_matches('\n'));
-    let commit = head.zip(status).map(|(head, status)| format!("{}{}", head.trim(), if status.is_empty() { "" } else { "-dirty" }));
+    let commit = status.as_deref().and_then(commit);
     let repository = remote.map(|url| without_credentials(url.trim())).filter(|url| !url.is_empty());
     let folder = top.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Some(Checkout { repository, commit, path: format!("{prefix}{name}"), folder })
+}
+
+/// Returns the commit that a status is about, marked when files differ from it; nothing before the first one.
+fn commit(status: &str) -> Option<String> {
+    let head = status.lines().find_map(|line| line.strip_prefix("# branch.oid ")).filter(|head| *head != "(initial)")?;
+    let dirty = status.lines().any(|line| !line.starts_with('#'));
+    Some(format!("{head}{}", if dirty { "-dirty" } else { "" }))
 }
 
 /// Returns what `git` prints, or nothing when it is missing, fails or takes longer than [`PATIENCE`].

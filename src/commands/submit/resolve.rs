@@ -145,8 +145,11 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
     let profile = profile(decided)?;
     check_target(target, decided)?;
     let packed = packing::pack(flow, &packing_options(flow, settings))?;
-    let checkout = git::describe(&packed.path).await;
+    packed.package.deliver(packed.interpreter)?; // too large packed is an error before any request
     let secrets = secrets::parse(&arguments.secrets, &context.environment)?;
+    let template = template(flow, settings, &context.environment)?;
+    // Whatever can be wrong is known by now: while git answers, the caller's first request is on its way.
+    let checkout = git::describe(&packed.path).await;
     let stem = packed.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let short = settings.name.as_ref().map(|name| name.value.clone()).or_else(|| packed.prefect_flow.clone()).unwrap_or(stem);
     let identity = packed.prefect_flow.clone().or_else(|| checkout.as_ref().map(git::Checkout::identity)).unwrap_or_else(|| short.clone());
@@ -175,13 +178,12 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         labels: values(&settings.labels),
         annotations: values(&settings.annotations),
         provenance: provenance(checkout.as_ref(), &context.environment),
-        template: template(flow, settings, &context.environment)?,
+        template,
         price_per_hour: profile.and_then(|profile| profile.price_per_hour),
         logs_url: settings.logs_url.as_ref().map(|url| url.value.clone()),
         rerun_of: None,
         package: packed.package,
     };
-    plan.package.deliver(plan.flow.interpreter)?; // too large packed is an error before any request
     Ok(Resolved { plan, root: packed.root, notes: packed.notes })
 }
 
