@@ -248,3 +248,18 @@ fn a_token_that_ends_before_the_timeout_is_said_at_submit() {
     let in_time = submit("5m");
     assert!(!in_time.stderr.contains("credentials"), "{in_time}");
 }
+
+#[test]
+fn credentials_that_the_server_refuses_are_named() {
+    let mut namespace = namespace();
+    let mut kubeconfig: serde_json::Value =
+        serde_json::from_str(&namespace.kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"])).unwrap();
+    kubeconfig["users"][0]["user"] = json!({"token": "expired"});
+    let path = namespace.sandbox.write("expired.json", kubeconfig.to_string());
+    namespace.sandbox.set("KUBECONFIG", path.to_string_lossy());
+    for arguments in [&["list"][..], &["submit", "-s", "small", "flow.py"]] {
+        let output = namespace.sandbox.command(arguments).exits(77).says(&["credentials"]);
+        assert!(output.took.as_secs() < 10, "{:?}", output.took);
+    }
+    assert!(namespace.objects("jobs").is_empty());
+}
