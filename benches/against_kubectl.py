@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -31,9 +32,9 @@ LOG_BYTES = 200_000_000
 LINE_BYTES = 100
 # Of both, most of the time goes by in the kubelet and the API server: two equal clients differ by this much.
 NOISE = 0.05
-# A whole run takes 5 minutes on two cores.
+# A whole run takes some 15 minutes on two cores, most of it for the logs.
 LONGEST = 30 * 60
-RUNS = {"startup": 25, "submit": 15, "logs": 5, "memory": 3}
+RUNS = {"startup": 25, "submit": 15, "logs": 3, "memory": 2}
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -73,7 +74,7 @@ class Row:
 
     def cells(self):
         goal = "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:g}"
-        cpu = "" if self.cpu is None else " / ".join(f"{statistics.median(side) * 1000:.0f}" for side in self.cpu)
+        cpu = "" if self.cpu is None else " / ".join(f"{statistics.median(side) * 1000:.{0 if self.unit == 'MB/s' else 1}f}" for side in self.cpu)
         verdict = "" if self.goal is None else ("MISSED" if self.missed else "met")
         values = (f"{statistics.median(side):.{0 if self.unit == 'requests' else 1}f} {self.unit}" for side in (self.sbrun, self.kubectl))
         return [self.part, self.what, *values, f"{self.ratio:.3f}", goal, verdict, cpu]
@@ -291,6 +292,15 @@ class Bench:
         output = self.until(lambda: self.kubectl(*phase), lambda text: text.endswith(("Running", "Succeeded")))
         return job, output.split()[0]
 
+    @functools.cached_property
+    def simulated_logs(self):
+        """Job and pod of a finished and of a running job with the same log."""
+        finished, running = self.simulated_job("500ms"), self.simulated_job("24h")
+        self.until(lambda: self.kubectl("get", "job", finished[0], "-o", "jsonpath={.status.succeeded}"), lambda text: text == "1")
+        write_log(self.log_of(finished[1]))
+        os.link(self.log_of(finished[1]), self.log_of(running[1]))
+        return finished, running
+
     def log_of(self, pod):
         path = Path(self.ready["pods"]) / NAMESPACE / pod / f"{CONTAINER}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -346,15 +356,6 @@ def submit(bench, runs):
     return rows
 
 
-def simulated_logs(bench):
-    """Returns Job and pod of a finished and of a running job with the same log."""
-    finished, running = bench.simulated_job("500ms"), bench.simulated_job("24h")
-    bench.until(lambda: bench.kubectl("get", "job", finished[0], "-o", "jsonpath={.status.succeeded}"), lambda text: text == "1")
-    write_log(bench.log_of(finished[1]))
-    os.link(bench.log_of(finished[1]), bench.log_of(running[1]))
-    return finished, running
-
-
 def log_commands(bench, job, pod, *flags):
     return bench.sbrun("logs", job, *flags), bench.kubectl("logs", pod, *flags)
 
@@ -378,7 +379,7 @@ def finished_logs(bench, runs, job, pod, where):
 
 
 def logs(bench, runs):
-    finished, running = simulated_logs(bench)
+    finished, running = bench.simulated_logs
     rows = [*finished_logs(bench, runs, *finished, "simulated")]
     ours, theirs = log_commands(bench, *running, "-f")
     samples = in_turn(runs, lambda: run_until(ours, bench.env, LOG_BYTES), lambda: run_until(theirs, bench.env, LOG_BYTES))
@@ -395,7 +396,7 @@ def real_logs(bench, runs):
 
 
 def memory(bench, runs):
-    (job, pod), _ = simulated_logs(bench)
+    (job, pod), _ = bench.simulated_logs
     client = [bench.options.kubectl, "version", "--client"]
     return [
         Row("memory", what, "MiB", *in_turn(runs, lambda ours=ours: peak(ours(), bench.env), lambda theirs=theirs: peak(theirs(), bench.env)), goal=1)
