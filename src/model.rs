@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
 
+pub mod autoscaler_status;
 pub mod diagnose;
 pub mod duration;
 pub mod evidence;
@@ -15,11 +16,13 @@ pub mod job_event;
 pub mod job_template;
 pub mod launch_plan;
 pub mod log_resume;
+pub mod node_group;
 pub mod outcome;
 pub mod package;
 pub mod python_imports;
 pub mod quantity;
 pub mod reason;
+pub mod scaling_activity;
 pub mod settings;
 pub mod story;
 pub mod suggestion;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     footprint::{Allocatable, Footprint},
     launch_plan::{LaunchPlan, Taint, Toleration},
+    node_group::Scaling,
     outcome::Outcome,
     story::Verdict,
 };
@@ -36,6 +37,12 @@ pub struct Evidence {
     pub known_labels: BTreeMap<String, Vec<String>>,
     /// Quotas of the namespace that limit pods, CPU or memory.
     pub quotas: Vec<QuotaRecord>,
+    /// How machines come and go: cloud account, autoscaler, pools.
+    pub scaling: Scaling,
+    /// Pods of all jobs that wait for the same nodes, this one's among them, oldest first; none when they were not asked for.
+    pub queue: Option<Vec<WaitingPod>>,
+    /// How long a machine of this size usually takes to come, in seconds, from its finished jobs.
+    pub usual_scale_up_seconds: Option<i64>,
     /// What could not be observed, and why, for people.
     pub unknown: Vec<String>,
     /// When output was last seen.
@@ -306,6 +313,15 @@ pub struct NeighbourRecord {
     pub footprint: Footprint,
     /// Whether it belongs to a DaemonSet.
     pub daemon: bool,
+}
+
+/// A pod that waits for a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitingPod {
+    /// Namespace and name.
+    pub pod: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
 }
 
 /// One limited resource of a ResourceQuota.
