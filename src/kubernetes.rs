@@ -1,5 +1,6 @@
 //! The cluster: sole owner of the Kubernetes client; plan → manifest, object → model.
 
+pub mod apply;
 pub mod checks;
 pub mod connect;
 pub mod credential;
@@ -11,4 +12,5 @@ pub mod manifest;
 pub mod observe;
 mod reading;
 pub mod retry;
+pub mod setup;
 pub mod watch;
