@@ -40,7 +40,7 @@ fn spec(setup: &Setup) -> Value {
     let variables = [
         ("pod", "object.spec.template.spec".to_owned()),
         ("annotations", "object.spec.template.?metadata.?annotations.orValue({})".to_owned()),
-        ("failurePolicy", "object.spec.?podFailurePolicy.?rules.orValue([])".to_owned()),
+        ("failureRules", "object.spec.?podFailurePolicy.?rules.orValue([])".to_owned()),
         ("nodeSelector", NODE_SELECTOR.to_owned()),
         ("tolerations", TOLERATIONS.to_owned()),
         ("restarts", rule(RESTARTS, "a flow is never restarted by Kubernetes: set `restartPolicy: Never`, and none in its containers")),
@@ -66,28 +66,31 @@ fn spec(setup: &Setup) -> Value {
     })
 }
 
-const MATCH: &str = "request.operation == 'CREATE' || object.spec.template != oldObject.spec.template || \
-     object.spec.?backoffLimit.orValue(6) != oldObject.spec.?backoffLimit.orValue(6)";
+const MATCH: &str = "request.operation == 'CREATE' ||
+object.spec.template != oldObject.spec.template ||
+object.spec.?backoffLimit.orValue(6) != oldObject.spec.?backoffLimit.orValue(6)";
 
 /// The node selector as texts `key=value`.
 const NODE_SELECTOR: &str = "variables.pod.?nodeSelector.orValue({}).map(key, key + '=' + variables.pod.nodeSelector[key])";
 
 /// The tolerations in the words of [`crate::model::setup::toleration_words`].
-const TOLERATIONS: &str = "variables.pod.?tolerations.orValue([]).map(t, t.?key.orValue('') + \
-     (t.?operator.orValue('Equal') == 'Exists' ? '' : \
-     (t.?operator.orValue('Equal') == 'Equal' ? '=' : ' ' + t.operator + ' ') + t.?value.orValue('')) + \
-     (t.?effect.orValue('') == '' ? '' : ':' + t.effect))";
+const TOLERATIONS: &str = "variables.pod.?tolerations.orValue([]).map(t,
+  t.?key.orValue('') +
+  (t.?operator.orValue('Equal') == 'Exists' ? '' :
+    (t.?operator.orValue('Equal') == 'Equal' ? '=' : ' ' + t.operator + ' ') + t.?value.orValue('')) +
+  (t.?effect.orValue('') == '' ? '' : ':' + t.effect))";
 
-const RESTARTS: &str = "variables.pod.restartPolicy == 'Never' && variables.pod.containers.all(c, !has(c.restartPolicy))";
+const RESTARTS: &str = "variables.pod.restartPolicy == 'Never' &&
+variables.pod.containers.all(c, !has(c.restartPolicy))";
 
 /// Without retries nothing may ignore failures, and with them only disruptions count: a flow that failed by itself ends its Job.
-const RETRIES: &str = "!has(object.spec.backoffLimitPerIndex) && \
-     variables.failurePolicy.all(r, r.action == 'FailJob' || r.action == 'Count') && \
-     (object.spec.?backoffLimit.orValue(6) == 0 || \
-     (variables.failurePolicy.all(r, r.action == 'FailJob' || (r.?onPodConditions.orValue([]).size() > 0 && \
-     r.onPodConditions.all(c, c.type == 'DisruptionTarget'))) && \
-     variables.failurePolicy.exists(r, r.action == 'FailJob' && r.?onExitCodes.?operator.orValue('') == 'NotIn' && \
-     r.onExitCodes.values == [0])))";
+const RETRIES: &str = "!has(object.spec.backoffLimitPerIndex) &&
+variables.failureRules.all(r, r.action == 'FailJob' || r.action == 'Count') &&
+(object.spec.?backoffLimit.orValue(6) == 0 ||
+  variables.failureRules.all(r, r.action == 'FailJob' ||
+    r.?onPodConditions.orValue([]).size() > 0 && r.onPodConditions.all(c, c.type == 'DisruptionTarget')) &&
+  variables.failureRules.exists(r, r.action == 'FailJob' &&
+    r.?onExitCodes.?operator.orValue('') == 'NotIn' && r.onExitCodes.values == [0]))";
 
 const RETRIES_WORDS: &str = "retries have one owner, and it is not Kubernetes: set `backoffLimit: 0`, or replace only lost pods by a \
      `podFailurePolicy` that has `FailJob` for every exit code `NotIn [0]`, and `Count` for the condition `DisruptionTarget` alone";
@@ -97,7 +100,7 @@ const KEEPING: [(&str, &str); 2] = [(labels::SAFE_TO_EVICT, "false"), (labels::D
 
 fn evictions() -> String {
     let has = |(key, value): (&str, &str)| format!("variables.annotations[?{}].orValue('') == {}", literal(key), literal(value));
-    KEEPING.map(has).join(" && ")
+    KEEPING.map(has).join(" &&\n")
 }
 
 fn evictions_words() -> String {
@@ -113,10 +116,10 @@ fn placement(rules: &[PlacementRule]) -> String {
         let conditions: Vec<String> = labels.chain([format!("variables.tolerations.all(t, t in [{tolerations}])")]).collect();
         format!("({})", conditions.join(" && "))
     });
-    let fits = fits.collect::<Vec<_>>().join(" || ");
+    let fits = fits.collect::<Vec<_>>().join(" ||\n");
     let words = format!("a Job runs on the machines of one size of the instance map: set `nodeSelector` and `tolerations` of {}", sizes_words(rules));
     format!(
-        "{fits} ? [] : [{} + variables.nodeSelector.join(', ') + '] and tolerations [' + variables.tolerations.join(', ') + ']']",
+        "{fits}\n? [] : [{} +\n  variables.nodeSelector.join(', ') + '] and tolerations [' + variables.tolerations.join(', ') + ']']",
         literal(&format!("{words}; it has nodeSelector ["))
     )
 }
@@ -134,7 +137,7 @@ fn sizes_words(rules: &[PlacementRule]) -> String {
 
 /// Returns a list with the problem, empty when `condition` holds.
 fn rule(condition: &str, problem: &str) -> String {
-    format!("{condition} ? [] : [{}]", literal(problem))
+    format!("{condition}\n? [] : [{}]", literal(problem))
 }
 
 /// Returns a text as CEL writes it.
