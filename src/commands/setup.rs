@@ -203,7 +203,9 @@ fn namespace(context: &Context, map: &InstanceMap) -> Result<String> {
     let stated = context.global.namespace.as_deref().or_else(|| context.environment.get("SBRUN_NAMESPACE"));
     let stated = stated.or_else(|| map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()));
     let Some(namespace) = stated else {
-        return Err(Error::usage("which namespace is to be set up?").hinted("name it with `--namespace`, or as `cluster.namespace` in the instance map"));
+        return Err(
+            Error::usage("which namespace is to be set up?").hinted("name it with `--namespace`, or as `cluster.namespace` in the instance map")
+        );
     };
     if namespace.starts_with("kube-") {
         return Err(Error::rejected(format!("namespace `{namespace}` belongs to Kubernetes; jobs need one of their own")));
@@ -243,7 +245,8 @@ async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], ui:
     }
     if !changes.is_empty() {
         ui.status(&changes.differences(ui.painter()));
-        let agreed = ui.confirm(&format!("Apply this to cluster {}?", cluster.server)).map_err(|error| error.hinted("or look first with `--diff`"))?;
+        let agreed =
+            ui.confirm(&format!("Apply this to cluster {}?", cluster.server)).map_err(|error| error.hinted("or look first with `--diff`"))?;
         if !agreed {
             return Ok(ExitCode::FAILURE);
         }
@@ -264,6 +267,8 @@ fn tell_subjects(setup: &Setup, parts: &[manifests::Part], ui: &mut Ui) {
     ui.status(&format!("pipelines: {}", named(&setup.pipelines)));
     ui.status(&format!("worker:    {}", named(&setup.workers)));
     if setup.people == [setup::Subject::Group(USER_GROUP.to_owned())] {
-        ui.status(&format!("nobody is in group `{USER_GROUP}` until an EKS access entry or your identity provider says so; `--user-group` names another"));
+        ui.status(&format!(
+            "nobody is in group `{USER_GROUP}` until an EKS access entry or your identity provider says so; `--user-group` names another"
+        ));
     }
 }

@@ -176,7 +176,8 @@ fn refused(mut refusals: Vec<Refusal>, of: usize) -> Error {
         let causes: Vec<String> = [refusal.error.message().to_owned()].into_iter().chain(refusal.error.causes()).collect();
         format!("{}: {}", refusal.object, causes.join(": "))
     });
-    let error = Error::new(kind, format!("{} of {of} objects cannot be applied, and none was", refusals.len())).caused_by_all(lines.collect::<Vec<_>>());
+    let error =
+        Error::new(kind, format!("{} of {of} objects cannot be applied, and none was", refusals.len())).caused_by_all(lines.collect::<Vec<_>>());
     let error = if conflicts { error.hinted("`--force-conflicts` takes the fields over") } else { error };
     if forbidden { error.hinted("an administrator of the cluster can apply them") } else { error }
 }
@@ -186,8 +187,7 @@ async fn compare_one(cluster: &Cluster, manifest: &Value, on_conflict: OnConflic
     let doing = format!("asking what {object} would become");
     let api = api(cluster, manifest);
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
-    let (live, next) =
-        tokio::join!(cluster.read(&api, name, Patience::START, &doing), patch(cluster, manifest, on_conflict, true, &doing));
+    let (live, next) = tokio::join!(cluster.read(&api, name, Patience::START, &doing), patch(cluster, manifest, on_conflict, true, &doing));
     let (next, unchecked) = match next {
         Ok(next) => (shown(&next), false),
         Err(error) if is_missing_namespace(&error) => (manifest.clone(), true),

@@ -158,11 +158,7 @@ impl Setup {
     pub fn resolve(map: &InstanceMap, namespace: &str, asked: Asked) -> Self {
         let Asked { user_groups, ci_groups, ci_accounts, worker, pod_security, quota, warn_only } = asked;
         let or = |given: Vec<String>, otherwise: &str| if given.is_empty() { vec![otherwise.to_owned()] } else { given };
-        let accounts = if ci_groups.is_empty() && ci_accounts.is_empty() {
-            vec![AccountName::in_namespace_of_jobs(CI_ACCOUNT)]
-        } else {
-            ci_accounts
-        };
+        let accounts = if ci_groups.is_empty() && ci_accounts.is_empty() { vec![AccountName::in_namespace_of_jobs(CI_ACCOUNT)] } else { ci_accounts };
         let worker = worker.unwrap_or_else(|| AccountName::in_namespace_of_jobs(WORKER_ACCOUNT));
         let flow_accounts: BTreeSet<String> = map
             .sizes

@@ -33,7 +33,8 @@ pub(super) fn in_namespace(setup: &Setup) -> Vec<Value> {
 /// Several namespaces share the Roles; each has bindings of its own.
 pub(super) fn beyond(setup: &Setup) -> Vec<Value> {
     let subjects: Vec<Subject> = setup.people.iter().chain(&setup.pipelines).cloned().collect();
-    let places = [(None, access::NODES), (Some(access::AUTOSCALER_NAMESPACE), access::AUTOSCALER), (Some(access::NODE_EVENTS_NAMESPACE), access::NODE_EVENTS)];
+    let places =
+        [(None, access::NODES), (Some(access::AUTOSCALER_NAMESPACE), access::AUTOSCALER), (Some(access::NODE_EVENTS_NAMESPACE), access::NODE_EVENTS)];
     let own = format!("{NODES}-{}", setup.namespace);
     places.into_iter().flat_map(|(namespace, rights)| [role(namespace, NODES, rights), binding(namespace, &own, NODES, &subjects)]).collect()
 }

@@ -120,7 +120,7 @@ fn placement(rules: &[PlacementRule]) -> String {
     let words = format!("a Job runs on the machines of one size of the instance map: set `nodeSelector` and `tolerations` of {}", sizes_words(rules));
     format!(
         "{fits}\n? [] : [{} +\n  variables.nodeSelector.join(', ') + '] and tolerations [' + variables.tolerations.join(', ') + ']']",
-        literal(&format!("{words}; it has nodeSelector ["))
+        literal(&format!("{words}, where this one has nodeSelector ["))
     )
 }
 

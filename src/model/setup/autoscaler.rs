@@ -33,11 +33,7 @@ pub fn flags(map: &InstanceMap) -> Vec<AutoscalerFlag> {
         needed("expander", "least-waste", "a job gets the smallest machine that fits; `random` before 1.34"),
         needed("ignore-daemonsets-utilization", "true", "an idle small node is idle, whatever its daemon sets ask for"),
         needed("skip-nodes-with-system-pods", "false", "one pod of kube-system would keep a node for ever, and its group from 0"),
-        needed(
-            "scale-down-delay-type-local",
-            "true",
-            "a scale-up of one group does not delay the scale-down of all others for 10 min; from 1.29 on",
-        ),
+        needed("scale-down-delay-type-local", "true", "a scale-up of one group does not delay the scale-down of all others for 10 min; from 1.29 on"),
         default("scale-down-unneeded-time", "10m", "how long an idle node stays warm: shorter costs less, longer starts more jobs at once"),
         default("max-node-provision-time", "15m", "how long an instance may take to become a node before the group backs off"),
         default("write-status-configmap", "true", "`sbrun nodes` and `sbrun why` read it"),

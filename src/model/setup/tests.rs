@@ -1,7 +1,10 @@
 use super::*;
 
 fn map(text: &str) -> InstanceMap {
-    let mut template = |_: &str| Ok(r#"{"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"tolerations": [{"key": "extra", "operator": "Exists"}]}}}}"#.to_owned());
+    let mut template = |_: &str| {
+        Ok(r#"{"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"tolerations": [{"key": "extra", "operator": "Exists"}]}}}}"#
+            .to_owned())
+    };
     InstanceMap::parse(text, "instance-map.yaml", &mut template).expect("the map is right")
 }
 
