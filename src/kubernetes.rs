@@ -1,6 +1,7 @@
 //! The cluster: sole owner of the Kubernetes client; plan → manifest, object → model.
 
 pub mod checks;
+pub mod cluster_autoscaler;
 pub mod connect;
 pub mod credential;
 pub mod error;

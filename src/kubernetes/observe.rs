@@ -2,6 +2,7 @@
 
 mod merge;
 mod record;
+mod scaling;
 mod surroundings;
 mod survey;
 
@@ -14,6 +15,7 @@ pub use record::{
 };
 
 pub use survey::survey;
+pub(in crate::kubernetes) use surroundings::unseen;
 
 use crate::{
     environment,

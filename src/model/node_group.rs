@@ -100,6 +100,8 @@ pub struct Scaling {
 pub struct NodeGroup<'a> {
     /// Name, as the instance map or whoever reported it writes it.
     pub name: &'a str,
+    /// Whether it is a Karpenter NodePool.
+    pub is_pool: bool,
     /// As the cloud account has it.
     pub account: Option<&'a AccountGroup>,
     /// As the Cluster Autoscaler sees it.
@@ -249,12 +251,12 @@ impl<'a> NodeGroup<'a> {
         if is_pool {
             let pool = scaling.pools.value().and_then(|pools| pools.iter().find(|pool| pool.name == name));
             let claims = scaling.claims.iter().filter(|claim| claim.pool == name).collect();
-            return Self { name, account: None, status: None, pool, claims };
+            return Self { name, is_pool, account: None, status: None, pool, claims };
         }
         let account = scaling.account.value().and_then(|groups| groups.iter().find(|group| is_called(name, &group.name, &group.tags)));
         let listed = |status: &&GroupStatus| account.map_or_else(|| is_named(name, &status.name), |account| account.name == status.name);
         let status = scaling.autoscaler.value().and_then(|status| status.groups.iter().find(listed));
-        Self { name, account, status, pool: None, claims: Vec::new() }
+        Self { name, is_pool, account, status, pool: None, claims: Vec::new() }
     }
 
     /// Returns the least number of nodes; none when not known. A pool has no minimum.
