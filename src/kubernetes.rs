@@ -6,6 +6,7 @@ pub mod connect;
 pub mod credential;
 pub mod error;
 pub mod jobs;
+pub mod karpenter;
 pub mod labels;
 pub mod logs;
 pub mod manifest;

@@ -19,6 +19,7 @@ pub mod job_template;
 pub mod launch_plan;
 pub mod log_resume;
 pub mod node_group;
+pub mod node_pool;
 pub mod outcome;
 pub mod package;
 pub mod python_imports;

@@ -14,6 +14,8 @@ pub use record::{
     quota_records,
 };
 
+pub(in crate::kubernetes) use record::{allocatable, taint_record};
+pub(in crate::kubernetes) use surroundings::unseen;
 pub use survey::survey;
 pub(in crate::kubernetes) use surroundings::unseen;
 

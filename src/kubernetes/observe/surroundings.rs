@@ -11,7 +11,7 @@ use crate::{
     environment,
     kubernetes::{
         connect::Cluster,
-        error::{is_forbidden, status},
+        error::{is_forbidden, is_garbled, status},
         retry::{CallError, Patience},
     },
     model::evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
@@ -88,6 +88,7 @@ pub(in crate::kubernetes) fn unseen(error: &CallError, what: &str, verb: &str) -
     match status(error) {
         Some(answer) if is_forbidden(error) || answer.code == 401 => format!("{what}: you may not {verb}"),
         Some(answer) => format!("{what}: the API server answered {}", answer.code),
+        None if is_garbled(error) => format!("{what}: the answer of the API server cannot be read"),
         None => format!("{what}: the API server did not answer"),
     }
 }
