@@ -40,9 +40,8 @@ pub fn taints(tags: &BTreeMap<String, String>) -> Vec<Taint> {
 /// Returns the command that gives a group these tags.
 #[must_use]
 pub fn tag_command<'t>(group: &str, tags: impl IntoIterator<Item = (&'t str, &'t str)>) -> String {
-    let one = |(key, value): (&str, &str)| {
-        format!(" ResourceId={group},ResourceType=auto-scaling-group,Key={key},Value={value},PropagateAtLaunch=false")
-    };
+    let one =
+        |(key, value): (&str, &str)| format!(" ResourceId={group},ResourceType=auto-scaling-group,Key={key},Value={value},PropagateAtLaunch=false");
     format!("aws autoscaling create-or-update-tags --tags{}", tags.into_iter().map(one).collect::<String>())
 }
 
