@@ -100,6 +100,8 @@ pub struct Scaling {
 pub struct NodeGroup<'a> {
     /// Name, as the instance map or whoever reported it writes it.
     pub name: &'a str,
+    /// Whether it is a Karpenter NodePool.
+    pub is_pool: bool,
     /// As the cloud account has it.
     pub account: Option<&'a AccountGroup>,
     /// As the Cluster Autoscaler sees it.
@@ -191,6 +193,8 @@ pub struct NodePool {
     pub labels: BTreeMap<String, String>,
     /// Taints that its nodes will have.
     pub taints: Vec<Taint>,
+    /// Taints that its nodes have only at first, until something takes them off. No pod needs to tolerate them.
+    pub startup_taints: Vec<Taint>,
     /// `spec.template.spec.requirements`.
     pub requirements: Vec<Requirement>,
     /// Conditions, `Ready` among them.
@@ -204,7 +208,7 @@ pub struct NodePool {
 pub struct Requirement {
     /// Label.
     pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`, `Gte` or `Lte`.
     pub operator: String,
     /// Values.
     pub values: Vec<String>,
@@ -252,12 +256,12 @@ impl<'a> NodeGroup<'a> {
         if is_pool {
             let pool = scaling.pools.value().and_then(|pools| pools.iter().find(|pool| pool.name == name));
             let claims = scaling.claims.iter().filter(|claim| claim.pool == name).collect();
-            return Self { name, account: None, status: None, pool, claims };
+            return Self { name, is_pool, account: None, status: None, pool, claims };
         }
         let account = scaling.account.value().and_then(|groups| groups.iter().find(|group| is_called(name, &group.name, &group.tags)));
         let listed = |status: &&GroupStatus| account.map_or_else(|| is_named(name, &status.name), |account| account.name == status.name);
         let status = scaling.autoscaler.value().and_then(|status| status.groups.iter().find(listed));
-        Self { name, account, status, pool: None, claims: Vec::new() }
+        Self { name, is_pool, account, status, pool: None, claims: Vec::new() }
     }
 
     /// Returns the least number of nodes; none when not known. A pool has no minimum.
@@ -276,8 +280,11 @@ impl<'a> NodeGroup<'a> {
     /// Returns the number of nodes that it is to have; none when not known.
     #[must_use]
     pub fn desired_size(&self) -> Option<u32> {
-        let claims = || self.pool.map(|_| u32::try_from(self.claims.iter().filter(|claim| claim.deleted.is_none()).count()).unwrap_or(u32::MAX));
-        self.account.map(|group| group.desired_size).or_else(|| self.status.and_then(|status| status.target)).or_else(claims)
+        let live = || u32::try_from(self.claims.iter().filter(|claim| claim.deleted.is_none()).count()).ok();
+        // Without claims, which perhaps may not be seen, the pool's own count has to do.
+        let counted = |pool: &NodePool| pool.in_use.get("nodes").map_or(Some(0), |nodes| nodes.parse().ok());
+        let of_pool = || self.pool.and_then(|pool| if self.claims.is_empty() { counted(pool) } else { live() });
+        self.account.map(|group| group.desired_size).or_else(|| self.status.and_then(|status| status.target)).or_else(of_pool)
     }
 }
 
@@ -329,6 +336,22 @@ mod tests {
         assert_eq!(is_spot(&labels(&[("karpenter.sh/capacity-type", "spot")])), Some(true));
         assert_eq!(is_spot(&labels(&[("node-role.kubernetes.io/spot-worker", "")])), Some(true));
         assert_eq!(is_spot(&labels(&[("lifecycle", "Ec2Spot")])), Some(true));
+    }
+
+    #[test]
+    fn a_pool_has_no_minimum_and_as_many_nodes_as_claims() {
+        let pool = |nodes: &str| NodePool { name: "p".into(), in_use: [("nodes".to_owned(), nodes.to_owned())].into(), ..NodePool::default() };
+        let claim = |deleted| NodeClaim { pool: "p".into(), deleted, ..NodeClaim::default() };
+        let sizes = |pool: NodePool, claims| {
+            let pools = Sighting::Seen { value: vec![pool], at: Timestamp::UNIX_EPOCH };
+            let scaling = Scaling { pools, claims, ..Scaling::default() };
+            let group = NodeGroup::find("p", true, &scaling);
+            (group.min_size(), group.max_size(), group.desired_size())
+        };
+        assert_eq!(sizes(pool("3"), vec![claim(None), claim(Some(Timestamp::UNIX_EPOCH))]), (Some(0), None, Some(1)));
+        assert_eq!(sizes(pool("3"), Vec::new()), (Some(0), None, Some(3)), "claims may not be seen");
+        let limited = NodePool { limits: [("nodes".to_owned(), "5".to_owned())].into(), name: "p".into(), ..NodePool::default() };
+        assert_eq!(sizes(limited, Vec::new()), (Some(0), Some(5), Some(0)));
     }
 
     #[test]

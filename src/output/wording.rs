@@ -54,6 +54,19 @@ pub fn elide(text: &str, width: usize) -> String {
     cut
 }
 
+/// Returns a number that counts places: `1st`, `2nd`, `11th`.
+#[must_use]
+pub fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
