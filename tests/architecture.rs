@@ -69,8 +69,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 ];
 
 /// Presentation and format crates have one importer each.
-const ONE_IMPORTER: &[(&str, &str)] =
-    &[("comfy_table", "src/output/table.rs"), ("indicatif", "src/output/progress.rs"), ("serde_yaml", "src/output/format.rs")];
+const ONE_IMPORTER: &[(&str, &str)] = &[
+    ("comfy_table", "src/output/table.rs"),
+    ("indicatif", "src/output/progress.rs"),
+    ("serde_yaml", "src/output/format.rs"),
+    ("similar", "src/output/diff.rs"),
+];
 
 /// Returns whether a file only holds unit tests, which may use whatever proves their point.
 fn is_test(path: &Path) -> bool {

@@ -2,5 +2,6 @@
 
 mod clean;
 mod endings;
+mod setup;
 mod submit;
 mod waiting;
