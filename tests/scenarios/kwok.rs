@@ -2,5 +2,6 @@
 
 mod clean;
 mod endings;
+mod karpenter;
 mod submit;
 mod waiting;
