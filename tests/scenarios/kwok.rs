@@ -3,5 +3,6 @@
 mod clean;
 mod endings;
 mod setup;
+mod karpenter;
 mod submit;
 mod waiting;
