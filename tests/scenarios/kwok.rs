@@ -2,7 +2,7 @@
 
 mod clean;
 mod endings;
-mod setup;
 mod karpenter;
+mod setup;
 mod submit;
 mod waiting;
