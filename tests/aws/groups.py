@@ -11,7 +11,6 @@ is terminated (the oldest), zones (the first), warm pools, lifecycle hooks, inst
 """
 
 import datetime
-import io
 import json
 import threading
 import uuid

@@ -24,6 +24,7 @@ GET /control/groups answers with the steering of all groups, /control/calls?ACCE
 
 import argparse
 import datetime
+import io
 import json
 import os
 import re
@@ -155,6 +156,12 @@ def refusal(environ, body):
     return None
 
 
+def respond(start, status, kind, text):
+    body = text.encode()
+    start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
 def application(environ, start):
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     path = environ["PATH_INFO"]
@@ -163,17 +170,15 @@ def application(environ, start):
             status, answer = "200 OK", obey(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), json.loads(body or b"null"))
         except Exception as error:  # whatever it is, the test wants to see it
             status, answer = "400 Bad Request", {"error": f"{type(error).__name__}: {error}"}
-        start(status, [("Content-Type", "application/json")])
-        return [json.dumps(answer, default=str).encode()]
+        return respond(start, status, "application/json", json.dumps(answer, default=str))
     with groups.LOCK:
         refused = refusal(environ, body)
         if refused:
             status, code, message = refused
-            start(f"{status} Refused", [("Content-Type", "text/xml")])
             kind = "Sender" if status < 500 else "Receiver"
-            return [f'<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error><Type>{kind}</Type><Code>{code}</Code>'
-                    f"<Message>{escape(message)}</Message></Error><RequestId>{groups.uuid.uuid4()}</RequestId></ErrorResponse>".encode()]
-        environ["wsgi.input"] = groups.io.BytesIO(body)
+            return respond(start, f"{status} Refused", "text/xml", f'<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error>'
+                           f"<Type>{kind}</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error><RequestId>{groups.uuid.uuid4()}</RequestId></ErrorResponse>")
+        environ["wsgi.input"] = io.BytesIO(body)
         return list(MOTO(environ, start))
 
 
