@@ -26,7 +26,8 @@ impl Account {
 
     /// Adds their activities to groups; `unknown` takes what could not be seen.
     pub(super) async fn add_activities(&self, groups: &mut [AccountGroup], since: Timestamp, unknown: &mut BTreeSet<String>) {
-        let questions = groups.iter().map(|group| self.activities(&group.name, since));
+        let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
+        let questions = names.into_iter().map(|name| async move { self.activities(&name, since).await });
         let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
         for (group, answer) in groups.iter_mut().zip(answers) {
             match answer {

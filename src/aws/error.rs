@@ -135,7 +135,11 @@ fn explain_code<E: ProvideErrorMetadata>(error: &E, action: &str, origin: &Origi
     let profile = origin.profile.map(|profile| format!(" --profile {profile}")).unwrap_or_default();
     let region = origin.region.unwrap_or_default();
     if EXPIRED.contains(&code) {
-        return Explained::Closed(Closed::without_credentials("the AWS credentials have ended", said, format!("log in again: `aws sso login{profile}`")));
+        return Explained::Closed(Closed::without_credentials(
+            "the AWS credentials have ended",
+            said,
+            format!("log in again: `aws sso login{profile}`"),
+        ));
     }
     if UNKNOWN.contains(&code) {
         let hint = format!("`aws sts get-caller-identity{profile}` shows whose they are; is region `{region}` enabled, and the clock right?");

@@ -34,7 +34,11 @@ impl Account {
 
     /// Returns every group with the tags by which the Cluster Autoscaler of `cluster` finds its groups; without a cluster that of any.
     pub async fn discover(&self, cluster: Option<&str>) -> Sighting<Vec<AccountGroup>> {
-        let filters = [Some(autoscaler_tags::ENABLED.to_owned()), cluster.map(|cluster| format!("{}{cluster}", autoscaler_tags::OF_CLUSTER))].into_iter().flatten().map(|tag| ("tag-key".to_owned(), vec![tag])).collect();
+        let filters = [Some(autoscaler_tags::ENABLED.to_owned()), cluster.map(|cluster| format!("{}{cluster}", autoscaler_tags::OF_CLUSTER))]
+            .into_iter()
+            .flatten()
+            .map(|tag| ("tag-key".to_owned(), vec![tag]))
+            .collect();
         sighting(self.within(self.select(Selection::Filtered(filters))).await)
     }
 

@@ -14,7 +14,8 @@ use crate::model::{
 /// Returns a group; nothing when it has no name, which no other statement could be attached to.
 pub(super) fn from_group(group: AutoScalingGroup) -> Option<AccountGroup> {
     let policy = group.mixed_instances_policy;
-    let distribution = policy.as_ref().map(|policy| policy.instances_distribution.clone().unwrap_or_else(|| InstancesDistribution::builder().build()));
+    let distribution =
+        policy.as_ref().map(|policy| policy.instances_distribution.clone().unwrap_or_else(|| InstancesDistribution::builder().build()));
     let overrides = policy.and_then(|policy| policy.launch_template).and_then(|template| template.overrides).unwrap_or_default();
     let instances: Vec<Instance> = group.instances.unwrap_or_default().into_iter().map(from_instance).collect();
     let tags = group.tags.unwrap_or_default().into_iter();
@@ -29,7 +30,9 @@ pub(super) fn from_group(group: AutoScalingGroup) -> Option<AccountGroup> {
         instance_types: instance_types(overrides, &instances),
         instances,
         zones: group.availability_zones.unwrap_or_default(),
-        suspended: suspended.filter_map(|one| Some(SuspendedProcess { name: one.process_name?, reason: one.suspension_reason.unwrap_or_default() })).collect(),
+        suspended: suspended
+            .filter_map(|one| Some(SuspendedProcess { name: one.process_name?, reason: one.suspension_reason.unwrap_or_default() }))
+            .collect(),
         tags: tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
         // Without a policy only the launch template knows.
         spot: distribution.map(|distribution| distribution.on_demand_percentage_above_base_capacity.unwrap_or(100) < 100),

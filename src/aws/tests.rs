@@ -171,8 +171,14 @@ async fn activities_are_read_back_to_a_time_and_no_further() {
     let (account, server) = served(|nth, seen| {
         assert!(seen.body.contains("AutoScalingGroupName=g"), "{}", seen.body);
         let pages = [
-            [activity("running", "PreInService", "2026-11-01T00:00:00Z", None), activity("new", "Failed", "2026-11-24T10:00:00.500Z", Some("2026-11-24T10:00:01Z"))],
-            [activity("older", "Successful", "2026-11-24T09:00:00Z", Some("2026-11-24T09:01:00Z")), activity("old", "Failed", "2026-11-23T09:00:00Z", Some("2026-11-23T09:01:00Z"))],
+            [
+                activity("running", "PreInService", "2026-11-01T00:00:00Z", None),
+                activity("new", "Failed", "2026-11-24T10:00:00.500Z", Some("2026-11-24T10:00:01Z")),
+            ],
+            [
+                activity("older", "Successful", "2026-11-24T09:00:00Z", Some("2026-11-24T09:01:00Z")),
+                activity("old", "Failed", "2026-11-23T09:00:00Z", Some("2026-11-23T09:01:00Z")),
+            ],
         ];
         answer("DescribeScalingActivities", &format!("<Activities>{}</Activities><NextToken>further</NextToken>", pages[nth].concat()))
     })
@@ -198,7 +204,11 @@ async fn activities_are_read_back_to_a_time_and_no_further() {
 async fn groups_are_seen_without_activities_where_those_are_denied() {
     let denied = "User: arn:aws:sts::1:assumed-role/dev/ana is not authorized to perform: autoscaling:DescribeScalingActivities because no identity-based policy allows the autoscaling:DescribeScalingActivities action";
     let (account, _server) = served(move |_, seen| {
-        if seen.body.contains("Action=DescribeScalingActivities") { refusal(403, "AccessDenied", denied) } else { groups(["a".into(), "b".into()], None) }
+        if seen.body.contains("Action=DescribeScalingActivities") {
+            refusal(403, "AccessDenied", denied)
+        } else {
+            groups(["a".into(), "b".into()], None)
+        }
     })
     .await;
     let (seen, unknown) = account.observe(&["a".into(), "b".into()], time("2026-11-24T00:00:00Z")).await;
@@ -270,8 +280,7 @@ async fn every_refusal_is_one_sentence() {
 
 #[tokio::test]
 async fn throttling_is_tried_again() {
-    let (account, server) =
-        served(|nth, _| if nth == 0 { refusal(400, "Throttling", "Rate exceeded") } else { groups(["a".into()], None) }).await;
+    let (account, server) = served(|nth, _| if nth == 0 { refusal(400, "Throttling", "Rate exceeded") } else { groups(["a".into()], None) }).await;
     assert_eq!(names(&account.groups(&["a".into()]).await), ["a"]);
     assert_eq!(server.seen().len(), 2);
 }

@@ -21,7 +21,10 @@ use crate::{
         jobs, manifest,
     },
     local::{self, Enforcement, LocalOptions, Run},
-    model::{exit_code::ExitCode, launch_plan::{LaunchPlan, OnNoCapacity}},
+    model::{
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnNoCapacity},
+    },
     output::{
         format,
         ui::{Format, Ui},

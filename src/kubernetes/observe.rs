@@ -17,7 +17,6 @@ pub use record::{
 pub(in crate::kubernetes) use record::{allocatable, taint_record};
 pub(in crate::kubernetes) use surroundings::unseen;
 pub use survey::survey;
-pub(in crate::kubernetes) use surroundings::unseen;
 
 use crate::{
     environment,

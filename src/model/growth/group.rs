@@ -44,14 +44,12 @@ fn missing(group: &NodeGroup<'_>, scaling: &Scaling) -> Option<Cause> {
     let others: Vec<&str> = groups.iter().map(|other| other.name.as_str()).collect();
     let seen = if others.is_empty() { "no group of this name".to_owned() } else { format!("only {}", listed(others)) };
     let summary = format!("node group `{}` does not exist in this account and region", group.name);
-    Some(
-        Cause::new(Reason::SchedulingNoSuchGroup, summary)
-            .proven_by([Proof::new("Auto Scaling groups of the account", seen, Some(*at))])
-            .advising([
-                "correct `node_group` in the instance map, or its `cluster.region`".to_owned(),
-                "aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'".to_owned(),
-            ]),
-    )
+    Some(Cause::new(Reason::SchedulingNoSuchGroup, summary).proven_by([Proof::new("Auto Scaling groups of the account", seen, Some(*at))]).advising(
+        [
+            "correct `node_group` in the instance map, or its `cluster.region`".to_owned(),
+            "aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'".to_owned(),
+        ],
+    ))
 }
 
 fn leaving(account: &AccountGroup) -> Option<Cause> {
@@ -84,14 +82,11 @@ fn launch_failed(account: &AccountGroup, demand: &Demand) -> Option<Cause> {
     zones.dedup();
     let tried = if zones.is_empty() { String::new() } else { format!(" in {}", listed(zones)) };
     let name = &account.name;
-    let proofs = failed.iter().take(3).map(|activity| {
-        Proof::new(format!("scaling activity of node group {name}"), activity.failure_text(), activity.started)
-    });
+    let proofs =
+        failed.iter().take(3).map(|activity| Proof::new(format!("scaling activity of node group {name}"), activity.failure_text(), activity.started));
     let cause = match failure {
         LaunchFailure::Capacity { spot: true } => Cause::new(Reason::CapacitySpot, format!("AWS has no spot machine for node group `{name}`{tried}")),
-        LaunchFailure::Capacity { spot: false } => {
-            Cause::new(Reason::CapacityOnDemand, format!("AWS has no machine for node group `{name}`{tried}"))
-        }
+        LaunchFailure::Capacity { spot: false } => Cause::new(Reason::CapacityOnDemand, format!("AWS has no machine for node group `{name}`{tried}")),
         LaunchFailure::Quota => Cause::new(Reason::CapacityQuota, format!("a quota of the AWS account keeps node group `{name}` from growing"))
             .advising(["see the quotas of EC2: aws service-quotas list-service-quotas --service-code ec2".to_owned()]),
         LaunchFailure::Configuration => {
@@ -151,9 +146,10 @@ fn backing_off(group: &NodeGroup<'_>, status: &GroupStatus, scaling: &Scaling) -
     let code = status.backoff.as_ref().map(|backoff| backoff.code.as_str());
     let never_joined = code == Some("timeout") || code.is_none() && failures.last().is_some_and(|event| event.reason == "ScaleUpTimedOut");
     // A time-out alone does not tell a machine that never came from one that came and did not register.
-    let launched = group.account.and_then(|account| account.activities.as_ref()).is_none_or(|activities| {
-        activities.iter().any(|activity| activity.is_launch() && activity.failure().is_none())
-    });
+    let launched = group
+        .account
+        .and_then(|account| account.activities.as_ref())
+        .is_none_or(|activities| activities.iter().any(|activity| activity.is_launch() && activity.failure().is_none()));
     let said = status.backoff.as_ref().map(|backoff| format!("Backoff: {}: {}", backoff.code, backoff.message));
     let proof = Proof::new(format!("status of node group {name} by the Cluster Autoscaler"), said.unwrap_or_else(|| "Backoff".to_owned()), since);
     let cause = if never_joined && launched {

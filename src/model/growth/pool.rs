@@ -21,11 +21,7 @@ fn not_ready(pool: &NodePool) -> Option<Cause> {
     let words = if condition.message.is_empty() { &condition.reason } else { &condition.message };
     let proof = Proof::new(format!("condition Ready of node pool {}", pool.name), format!("{}: {words}", condition.status), condition.since);
     let summary = format!("node pool `{}` is not ready: {}", pool.name, words.trim_end_matches('.'));
-    Some(
-        Cause::new(Reason::ScaleUpPoolNotReady, summary)
-            .proven_by([proof])
-            .advising([format!("kubectl describe nodepool {}", pool.name)]),
-    )
+    Some(Cause::new(Reason::ScaleUpPoolNotReady, summary).proven_by([proof]).advising([format!("kubectl describe nodepool {}", pool.name)]))
 }
 
 /// The newest claim of the pool was given up for want of machines, and none has been launched since.
@@ -67,7 +63,8 @@ fn at_limit(pool: &NodePool, demand: &Demand) -> Option<Cause> {
     let in_use = pool.in_use.get(resource).map_or("0", String::as_str);
     let proof = Proof::new(format!("limits of node pool {}", pool.name), format!("{resource}: {in_use} of {limit} in use"), None);
     let summary = format!("node pool `{}` is at its limit: {in_use} of {limit} {resource} in use", pool.name);
-    let raise = format!("or raise it: kubectl patch nodepool {} --type=merge -p '{{\"spec\":{{\"limits\":{{\"{resource}\":\"MORE\"}}}}}}'", pool.name);
+    let raise =
+        format!("or raise it: kubectl patch nodepool {} --type=merge -p '{{\"spec\":{{\"limits\":{{\"{resource}\":\"MORE\"}}}}}}'", pool.name);
     Some(Cause::new(Reason::QueueAtMaximum, summary).proven_by([proof]).advising(["take another size: sbrun sizes".to_owned(), raise]))
 }
 

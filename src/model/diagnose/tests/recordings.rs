@@ -74,7 +74,8 @@ impl Moment {
 
     fn scaling(&self) -> Scaling {
         let seen = |at| move |value| Sighting::Seen { value, at };
-        let events: Vec<EventRecord> = self.events().into_iter().filter(|event| matches!(event.object_kind.as_str(), "ConfigMap" | "NodeClaim")).collect();
+        let events: Vec<EventRecord> =
+            self.events().into_iter().filter(|event| matches!(event.object_kind.as_str(), "ConfigMap" | "NodeClaim")).collect();
         let pools = self.json("nodepools").map(|list| karpenter::pools_of(&list));
         Scaling {
             account: self.account().map_or(Sighting::NotAsked, |value| Sighting::Seen { value, at: self.now }),
@@ -112,8 +113,11 @@ impl Moment {
         let waiting = pods.iter().filter(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none())).map(attempt_record);
         let mut queue: Vec<WaitingPod> = waiting.map(|pod| WaitingPod { pod: format!("default/{}", pod.pod), created: pod.created }).collect();
         queue.sort_by_key(|pod| pod.created);
-        let neighbours: Vec<NeighbourRecord> =
-            pods.iter().filter(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))).filter_map(neighbour_record).collect();
+        let neighbours: Vec<NeighbourRecord> = pods
+            .iter()
+            .filter(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running")))
+            .filter_map(neighbour_record)
+            .collect();
         Evidence {
             job: Some(record),
             job_seen: Some(self.now),
