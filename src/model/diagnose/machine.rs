@@ -48,6 +48,12 @@ pub(super) fn coming(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, nodes: &[(&
     if setting_up > 0 {
         return None; // what it still lacks is told node by node
     }
+    let has_joined = |node: &NodeRecord| node.created.zip(attempt.created).is_some_and(|(joined, created)| joined >= created);
+    if let Some((node, _)) = nodes.iter().find(|(node, obstacle)| *obstacle == Obstacle::Nothing && has_joined(node)) {
+        let proof = Proof::new(format!("node {}", node.name), "registered, and free for the pod", node.created);
+        let summary = format!("node `{}` has joined, and the scheduler places the pod", node.name);
+        return Some(Cause::new(Reason::NodeBooting, summary).proven_by([proof]).proven_by(proofs));
+    }
     let unregistered = groups.iter().filter_map(|group| group.status).find(|status| status.unregistered.is_some_and(|count| count > 0));
     if let Some(status) = unregistered {
         let proof = Proof::new(format!("status of node group {} by the Cluster Autoscaler", status.name), "a machine is not a node yet", None);

@@ -36,11 +36,7 @@ fn a_wait_for_a_node_ends_with_what_it_waited_for() {
     assert_eq!(decision(&evidence, 1200), None);
     let (outcome, reason, message) = decision_with(&evidence, &mk_plan().limits, 1201).expect("a decision");
     assert_eq!((outcome, reason.as_str()), (Outcome::NoNode, "Timeout.Pending"));
-    assert_eq!(
-        message,
-        "waited 20m; Scheduling.NoSuchGroup: no node carries `sbrun.dev/size=xlarge`; node group `flows-xlarge` rests at 0, or its nodes have other \
-         labels"
-    );
+    assert_eq!(message, "waited 20m; ScaleUp.Unexplained: node group `flows-xlarge` has no node, and no autoscaler has said anything about the pod");
 }
 
 #[test]
