@@ -1,5 +1,6 @@
 //! Owns every byte that is written: streams, styles, tables, progress, prompts, wording and views.
 
+pub mod diff;
 pub mod format;
 pub mod manual;
 pub mod progress;

@@ -132,8 +132,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 ];
 
 /// Presentation and format crates have one importer each.
-const ONE_IMPORTER: &[(&str, &str)] =
-    &[("comfy_table", "src/output/table.rs"), ("indicatif", "src/output/progress.rs"), ("serde_yaml", "src/output/format.rs")];
+const ONE_IMPORTER: &[(&str, &str)] = &[
+    ("comfy_table", "src/output/table.rs"),
+    ("indicatif", "src/output/progress.rs"),
+    ("serde_yaml", "src/output/format.rs"),
+    ("similar", "src/output/diff.rs"),
+];
 
 /// Crates of the AWS SDK: only its adapter names them.
 const AWS_SDK: &[&str] = &["aws_config", "aws_credential_types", "aws_sdk_autoscaling", "aws_smithy_types", "aws_types"];

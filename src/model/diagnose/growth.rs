@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    inquiry::Inquiry,
     machine,
     phases::autoscaler_word,
     room::Obstacle,
@@ -42,7 +43,8 @@ impl Growth {
         let inquiry = pod.inquiry;
         let groups = inquiry.groups();
         let demand = Demand { since: pod.attempt.created.unwrap_or(inquiry.now), footprint: inquiry.footprint() };
-        let each: Vec<Vec<Cause>> = groups.iter().map(|group| hindrances(group, &inquiry.evidence.scaling, &demand, inquiry.now)).collect();
+        let told = |group| hindrances(group, &inquiry.evidence.scaling, &demand, inquiry.now).into_iter();
+        let each: Vec<Vec<Cause>> = groups.iter().map(|group| told(group).map(|cause| with_other_sizes(inquiry, cause)).collect()).collect();
         // Where one group can still grow, what hinders another one is no reason to wait.
         let all_hindered = !each.is_empty() && each.iter().all(|causes| !causes.is_empty());
         let all_failing = !each.is_empty() && each.iter().all(|causes| causes.iter().any(is_failure));
@@ -86,6 +88,16 @@ impl Growth {
         }
         causes
     }
+}
+
+/// Adds what else could take the job, where its own size has no machine to give.
+fn with_other_sizes(inquiry: &Inquiry<'_>, mut cause: Cause) -> Cause {
+    if cause.reason.is_no_capacity() {
+        let fallback = inquiry.plan().and_then(|plan| plan.fallback.as_ref());
+        let again = fallback.and_then(|size| inquiry.rerun(&format!("--size {size}")).map(|command| format!("{command}   (the size's fallback)")));
+        cause.next.splice(0..0, again.into_iter().chain(["sbrun sizes   (what else there is, and what is warm)".to_owned()]));
+    }
+    cause
 }
 
 /// Returns whether a hindrance means that a group gets no machine at all, although somebody asked for one.

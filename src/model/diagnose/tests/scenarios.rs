@@ -1,6 +1,6 @@
 //! One scenario for each reason code, and what it must come out as.
 
-mod groups;
+pub(super) mod groups;
 
 use super::builders::*;
 use crate::model::{

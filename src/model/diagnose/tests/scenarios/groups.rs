@@ -79,6 +79,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     [waiting_for_capacity(), autoscaler(), machines(), queues(), templates(), pools()].into_iter().flatten().collect()
 }
 
+const NO_SPOT: &str =
+    "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that matches your request.";
+
+/// Returns a job whose group could start no spot machine at second 10.
+pub(in crate::model::diagnose::tests) fn no_capacity() -> Evidence {
+    failing(NO_SPOT)
+}
+
 fn waiting_for_capacity() -> Vec<Scenario> {
     let suspended = resting(|account, _| {
         let reason = "User suspended at 2026-11-24T09:00:00Z".into();
@@ -90,12 +98,11 @@ fn waiting_for_capacity() -> Vec<Scenario> {
         let failed = mk_launch(10, "Failed", ".  Status Reason: InsufficientInstanceCapacity");
         account.activities = Some(vec![mk_launch(15, "PreInService", ": i-0abc"), failed]);
     });
-    let spot = "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that matches your request.";
     let demand = "We currently do not have sufficient r7i.4xlarge capacity (InsufficientInstanceCapacity)";
     let quota = "You have requested more vCPU capacity than your current vCPU limit (VcpuLimitExceeded)";
     let fleet = "InvalidFleetConfiguration - Your requested instance type is not supported in your requested Availability Zone";
     vec![
-        scenario("no spot machine", failing(spot), Waits(CapacitySpot, Phase::Pending)),
+        scenario("no spot machine", no_capacity(), Waits(CapacitySpot, Phase::Pending)),
         scenario("no machine", failing(demand), Waits(CapacityOnDemand, Phase::Pending)),
         scenario("quota of the account", failing(quota), Waits(CapacityQuota, Phase::Pending)),
         scenario("bad launch template", failing(fleet), Waits(CapacityLaunchConfiguration, Phase::Pending)),
