@@ -149,7 +149,7 @@ fn explain_code<E: ProvideErrorMetadata>(error: &E, action: &str, origin: &Origi
         let who = words.strip_prefix("User: ").and_then(|rest| rest.split_once(" is not authorized")).map_or("you", |(who, _)| who);
         Error::not_allowed(format!("{who} may not `autoscaling:{action}` in AWS"))
             .caused_by_all(words.split_once(" because ").map(|(_, why)| why.to_owned()))
-            .hinted("ask for a role that may `autoscaling:DescribeAutoScalingGroups` and `autoscaling:DescribeScalingActivities`")
+            .hinted("`sbrun setup iam-users` prints the policy that allows it")
     } else if THROTTLED.contains(&code) {
         Error::unreachable(format!("AWS asks for fewer requests ({code})")).hinted("others in the account ask as well; try again later")
     } else if code == "ValidationError" && words.contains("name not found") {

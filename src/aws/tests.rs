@@ -217,7 +217,7 @@ async fn groups_are_seen_without_activities_where_those_are_denied() {
     assert_eq!(
         unknown,
         ["arn:aws:sts::1:assumed-role/dev/ana may not `autoscaling:DescribeScalingActivities` in AWS; \
-          ask for a role that may `autoscaling:DescribeAutoScalingGroups` and `autoscaling:DescribeScalingActivities`"]
+          `sbrun setup iam-users` prints the policy that allows it"]
     );
 }
 
@@ -228,8 +228,8 @@ async fn every_refusal_is_one_sentence() {
         (
             refusal(403, "AccessDenied", "User: arn:aws:iam::1:user/ana is not authorized to perform: autoscaling:DescribeAutoScalingGroups"),
             ErrorKind::NotAllowed,
-            "arn:aws:iam::1:user/ana may not `autoscaling:DescribeAutoScalingGroups` in AWS; ask for a role that may \
-             `autoscaling:DescribeAutoScalingGroups` and `autoscaling:DescribeScalingActivities`",
+            "arn:aws:iam::1:user/ana may not `autoscaling:DescribeAutoScalingGroups` in AWS; \
+             `sbrun setup iam-users` prints the policy that allows it",
         ),
         (
             refusal(403, "ExpiredToken", "The security token included in the request is expired"),
