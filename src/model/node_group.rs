@@ -232,6 +232,8 @@ pub struct NodeClaim {
     pub provider_id: Option<String>,
     /// What pods will have of it.
     pub allocatable: Allocatable,
+    /// `status.lastPodEventTime`: when a pod last came or went.
+    pub last_pod_event: Option<Timestamp>,
 }
 
 impl NodeClaim {
