@@ -1,10 +1,12 @@
 //! The cluster: sole owner of the Kubernetes client; plan → manifest, object → model.
 
 pub mod checks;
+pub mod cluster_autoscaler;
 pub mod connect;
 pub mod credential;
 pub mod error;
 pub mod jobs;
+pub mod karpenter;
 pub mod labels;
 pub mod logs;
 pub mod manifest;

@@ -229,6 +229,9 @@ where
     async fn advance(&mut self) -> Result<Option<Followed>> {
         let now = self.job.now();
         let story = diagnose(&self.evidence, now);
+        if story.phase == Phase::Queued {
+            self.evidence.last_queued = Some(now);
+        }
         self.open_logs(now)?;
         self.tell_change(&story, now)?;
         if self.leave_by.is_some_and(|time| now >= time) {
@@ -247,7 +250,7 @@ where
     fn tell_change(&mut self, story: &Story, now: Timestamp) -> Result<()> {
         let changed = self.told.as_ref().is_none_or(|told| {
             let cause = |story: &Story| story.cause.as_ref().map(|cause| (cause.reason, cause.summary.clone()));
-            told.phase != story.phase || told.attempts != story.attempts || cause(told) != cause(story)
+            told.phase != story.phase || told.place != story.place || told.attempts != story.attempts || cause(told) != cause(story)
         });
         let silence = if story.phase == Phase::Running { self.options.heartbeat_running } else { self.options.heartbeat_waiting };
         let last = self.output.last_output.map_or(self.last_told, |output| output.max(self.last_told));

@@ -20,9 +20,10 @@ use self::wire::{NodeFields, PodFields, PodKind};
 use super::observe::unseen;
 use crate::{
     environment,
+    error::Result,
     kubernetes::{
         connect::Cluster,
-        error::is_forbidden,
+        error::{explain, is_forbidden},
         retry::{CallError, Patience},
     },
     model::{
@@ -30,6 +31,9 @@ use crate::{
         occupancy::{Load, Occupancy, OccupiedNode, PodScope, WaitingPods},
     },
 };
+
+/// What a list came to.
+type Seen<T> = std::result::Result<T, CallError>;
 
 /// Up to so many nodes are asked for their pods one by one; beyond, all pods are read. The API server has an index of pods by node.
 const FEW_NODES: usize = 20;
@@ -41,19 +45,22 @@ const WITHOUT_NODE: &str = "spec.nodeName=,status.phase=Pending";
 /// Returns the nodes that any of `selectors` picks and what runs on them, or all nodes when there is no selector.
 ///
 /// What may not be seen is said in the result.
-pub async fn observe(cluster: &Cluster, selectors: &[String], patience: Patience) -> Occupancy {
+///
+/// # Errors
+/// When the API server does not answer, or does not accept the credentials.
+pub async fn observe(cluster: &Cluster, selectors: &[String], patience: Patience) -> Result<Occupancy> {
     if selectors.is_empty() {
         let (nodes, pods) = tokio::join!(all_nodes(cluster, patience), all_pods(cluster, patience));
-        return joined(cluster, nodes, pods);
+        return joined(nodes, pods);
     }
     let lists = join_all(selectors.iter().map(|selector| nodes(cluster, ListParams::default().labels(selector), patience)));
-    let nodes: Result<Vec<Vec<OccupiedNode>>, CallError> = lists.await.into_iter().collect();
+    let nodes: Seen<Vec<Vec<OccupiedNode>>> = lists.await.into_iter().collect();
     let nodes = nodes.map(|lists| lists.into_iter().flatten().map(|node| (node.node.name.clone(), node)).collect::<BTreeMap<_, _>>());
     let pods = match &nodes {
         Ok(nodes) if nodes.len() <= FEW_NODES => pods_of(cluster, nodes.keys(), patience).await,
         _ => all_pods(cluster, patience).await,
     };
-    joined(cluster, nodes.map(|nodes| nodes.into_values().collect()), pods)
+    joined(nodes.map(|nodes| nodes.into_values().collect()), pods)
 }
 
 /// What pods come to.
@@ -107,11 +114,11 @@ impl PodSums {
     }
 }
 
-fn joined(cluster: &Cluster, nodes: Result<Vec<OccupiedNode>, CallError>, pods: Result<(PodScope, PodSums), CallError>) -> Occupancy {
+fn joined(nodes: Seen<Vec<OccupiedNode>>, pods: Seen<(PodScope, PodSums)>) -> Result<Occupancy> {
     let at = environment::now();
     let (pods, sums) = match pods {
         Ok((value, sums)) => (Sighting::Seen { value, at }, sums),
-        Err(error) => (Sighting::Unseen(unseen(&error, "what runs on the nodes", "list pods")), PodSums::default()),
+        Err(error) => (closed(error, "what runs on the nodes", "list pods", "reading pods")?, PodSums::default()),
     };
     let nodes = match nodes {
         Ok(mut value) => {
@@ -121,25 +128,30 @@ fn joined(cluster: &Cluster, nodes: Result<Vec<OccupiedNode>, CallError>, pods: 
             }
             Sighting::Seen { value, at }
         }
-        Err(error) => Sighting::Unseen(unseen(&error, "the nodes", "list nodes")),
+        Err(error) => closed(error, "the nodes", "list nodes", "reading nodes")?,
     };
     let mut waiting: Vec<WaitingPods> = sums.waiting.into_values().collect();
     waiting.sort_by(|left, right| (left.oldest, &left.node_selector).cmp(&(right.oldest, &right.node_selector)));
-    Occupancy { nodes, pods, waiting }
+    Ok(Occupancy { nodes, pods, waiting })
 }
 
-async fn all_nodes(cluster: &Cluster, patience: Patience) -> Result<Vec<OccupiedNode>, CallError> {
+/// Returns that something may not be seen; any other trouble is an error.
+fn closed<T>(error: CallError, what: &str, verb: &str, doing: &str) -> Result<Sighting<T>> {
+    if is_forbidden(&error) { Ok(Sighting::Unseen(unseen(&error, what, verb))) } else { Err(explain(error, doing)) }
+}
+
+async fn all_nodes(cluster: &Cluster, patience: Patience) -> Seen<Vec<OccupiedNode>> {
     nodes(cluster, ListParams::default(), patience).await
 }
 
-async fn nodes(cluster: &Cluster, parameters: ListParams, patience: Patience) -> Result<Vec<OccupiedNode>, CallError> {
+async fn nodes(cluster: &Cluster, parameters: ListParams, patience: Patience) -> Seen<Vec<OccupiedNode>> {
     let url = Node::url_path(&(), None);
     let fold = |found: &mut Vec<OccupiedNode>, nodes: Vec<NodeFields>| found.extend(nodes.into_iter().map(OccupiedNode::from));
     cluster.fold_pages(parameters, patience, "reading nodes", |parameters| page(cluster, &url, parameters), fold).await
 }
 
 /// Returns the sums of all pods, or of those of the own namespace where others may not be listed.
-async fn all_pods(cluster: &Cluster, patience: Patience) -> Result<(PodScope, PodSums), CallError> {
+async fn all_pods(cluster: &Cluster, patience: Patience) -> Seen<(PodScope, PodSums)> {
     let parameters = ListParams::default().fields(NOT_ENDED);
     match pods(cluster, None, parameters.clone(), patience).await {
         Err(error) if is_forbidden(&error) => {
@@ -151,17 +163,17 @@ async fn all_pods(cluster: &Cluster, patience: Patience) -> Result<(PodScope, Po
 }
 
 /// Returns the sums of the pods of a few nodes and of those that wait.
-async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patience: Patience) -> Result<(PodScope, PodSums), CallError> {
+async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patience: Patience) -> Seen<(PodScope, PodSums)> {
     // From the API server's memory, which has the index; a moment of delay is no harm here.
     let read = |fields: String| pods(cluster, None, ListParams::default().fields(&fields).match_any(), patience);
     let lists = join_all(names.map(|name| read(format!("spec.nodeName={name},{NOT_ENDED}"))).chain([read(WITHOUT_NODE.to_owned())])).await;
-    match lists.into_iter().collect::<Result<Vec<PodSums>, CallError>>() {
+    match lists.into_iter().collect::<Seen<Vec<PodSums>>>() {
         Err(error) if is_forbidden(&error) => all_pods(cluster, patience).await,
         lists => Ok((PodScope::Cluster, lists?.into_iter().fold(PodSums::default(), PodSums::with))),
     }
 }
 
-async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams, patience: Patience) -> Result<PodSums, CallError> {
+async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams, patience: Patience) -> Seen<PodSums> {
     let url = Pod::url_path(&(), namespace);
     cluster.fold_pages(parameters, patience, "reading pods", |parameters| page(cluster, &url, parameters), PodSums::add).await
 }

@@ -6,16 +6,13 @@ use jiff::Timestamp;
 
 use crate::model::{
     footprint::{Allocatable, Footprint},
-    node_group::{Instance, NodeClaim, is_spot},
+    launch_plan::Taint,
+    node_group::{INSTANCE_TYPE, Instance, NodeClaim, ZONE, instance_id, is_spot},
     occupancy::OccupiedNode,
 };
 
 /// How long a node may take to get ready before it counts as not ready: the Cluster Autoscaler's `max-node-startup-time`.
 pub const STARTUP_TIME: Duration = Duration::from_secs(15 * 60);
-/// Label of the instance type.
-pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
-/// Label of the Availability Zone.
-pub const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How a machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +89,7 @@ impl Machine {
         Self {
             state: state(occupied, pods_seen, now),
             node: Some(node.name.clone()),
-            instance: node.provider_id.as_deref().and_then(crate::model::node_group::instance_id).map(ToOwned::to_owned),
+            instance: node.provider_id.as_deref().and_then(instance_id).map(ToOwned::to_owned),
             instance_type: label(INSTANCE_TYPE),
             zone: label(ZONE),
             spot: is_spot(&node.labels),
@@ -145,12 +142,12 @@ impl Machine {
 
 fn state(occupied: &OccupiedNode, pods_seen: bool, now: Timestamp) -> MachineState {
     let node = &occupied.node;
-    if occupied.deleted.is_some() || node.taints.iter().any(crate::model::launch_plan::Taint::is_removal) {
+    if occupied.deleted.is_some() || node.taints.iter().any(Taint::is_removal) {
         return MachineState::Leaving;
     }
     let readiness = node.readiness().map_or("False", |condition| condition.status.as_str());
     let is_new = node.created.is_none_or(|created| now.duration_since(created).unsigned_abs() < STARTUP_TIME);
-    if readiness != "True" || node.taints.iter().any(crate::model::launch_plan::Taint::is_startup) {
+    if readiness != "True" || node.taints.iter().any(Taint::is_startup) {
         // The node controller writes `Unknown` when a kubelet that has reported before falls silent.
         return if is_new && readiness != "Unknown" { MachineState::Booting } else { MachineState::NotReady };
     }

@@ -2,6 +2,9 @@
 
 pub mod follow;
 pub mod job_list;
+pub mod machine_history;
+pub mod node_group;
 pub mod report;
 pub mod story;
 pub mod submitted;
+pub mod watch;

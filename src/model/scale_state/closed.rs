@@ -51,14 +51,14 @@ pub(super) fn of_groups(input: &SurveyInput<'_>, groups: &[Group<'_>]) -> Vec<St
         unknown.push("its nodes do not say which of its node groups they belong to".to_owned());
     }
     for group in groups {
-        let name = group.is.name;
-        if group.is_pool && input.scaling.pools.value().is_some() && group.is.pool.is_none() {
+        let name = group.0.name;
+        if group.0.is_pool && input.scaling.pools.value().is_some() && group.0.pool.is_none() {
             unknown.push(format!("there is no node pool `{name}`"));
         }
-        if !group.is_pool && input.scaling.account.value().is_some() && group.is.account.is_none() {
+        if !group.0.is_pool && input.scaling.account.value().is_some() && group.0.account.is_none() {
             unknown.push(format!("this account and region have no node group `{name}`"));
         }
-        if let Some(unit) = group.is.account.and_then(|account| account.desired_unit.as_deref()) {
+        if let Some(unit) = group.0.account.and_then(|account| account.desired_unit.as_deref()) {
             unknown.push(format!("the sizes of node group `{name}` are in `{unit}`, not in nodes"));
         }
     }

@@ -45,15 +45,15 @@ pub(super) fn departure(node: &OccupiedNode, group: Option<&Group<'_>>, input: &
     let Some(group) = group else {
         return Departure::Unknown("its node group is not known".to_owned());
     };
-    if group.is_pool {
+    if group.0.is_pool {
         return of_pool(node, group, input.now);
     }
     if input.scaling.autoscaler.value().is_some_and(|status| status.is_stale(input.now)) {
         return Departure::Unknown("the Cluster Autoscaler does not run".to_owned());
     }
-    let of_tag = || group.is.account?.tags.get(UNNEEDED_TAG).and_then(|text| duration::parse(text).ok());
+    let of_tag = || group.0.account?.tags.get(UNNEEDED_TAG).and_then(|text| duration::parse(text).ok());
     let unneeded = of_tag().or(input.unneeded_time).unwrap_or(UNNEEDED_TIME);
-    match (node.node.taints.iter().find_map(Taint::unneeded_since), group.is.status) {
+    match (node.node.taints.iter().find_map(Taint::unneeded_since), group.0.status) {
         (Some(since), _) => Departure::At(after(since, unneeded).max(input.now)),
         (None, Some(_)) => Departure::Unknown(format!(
             "the autoscaler does not count it as unneeded yet; it goes {} after that, and not soon after a scale-up",
@@ -64,13 +64,13 @@ pub(super) fn departure(node: &OccupiedNode, group: Option<&Group<'_>>, input: &
 }
 
 fn of_pool(node: &OccupiedNode, group: &Group<'_>, now: Timestamp) -> Departure {
-    let Some(pool) = group.is.pool else {
+    let Some(pool) = group.0.pool else {
         return Departure::Unknown("its node pool could not be read".to_owned());
     };
     let Some(consolidate_after) = pool.consolidate_after else {
         return Departure::Unknown("`consolidateAfter` of its node pool is `Never`, or not set".to_owned());
     };
-    let claim = group.is.claims.iter().find(|claim| claim.node.as_deref() == Some(&node.node.name));
+    let claim = group.0.claims.iter().find(|claim| claim.node.as_deref() == Some(&node.node.name));
     match claim.and_then(|claim| claim.last_pod_event) {
         Some(since) => Departure::At(after(since, consolidate_after).max(now)),
         None => Departure::Unknown(format!("`consolidateAfter` of its node pool is {}; since when it is idle is not known", duration::format(consolidate_after))),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::group::Group;
 use crate::model::{
     evidence::NodeRecord,
-    node_group::{AccountGroup, EKS_NODE_GROUP, EKSCTL_NODE_GROUP, NODE_POOL, Scaling, instance_id, is_named},
+    node_group::{AccountGroup, EKS_NODE_GROUP, EKSCTL_NODE_GROUP, NODE_POOL, Scaling, instance_id, label_names},
 };
 
 /// Tag of an Auto Scaling group that eksctl made: the name that its nodes carry as a label.
@@ -41,12 +41,12 @@ impl<'a> Membership<'a> {
     /// Returns where a node belongs, given the groups of a size and the labels that the size asks for.
     pub(super) fn home(&self, node: &NodeRecord, groups: &[Group<'_>], selector: &BTreeMap<String, String>) -> Home {
         if let Some(group) = node.provider_id.as_deref().and_then(instance_id).and_then(|id| self.by_instance.get(id)) {
-            return of_group(groups.iter().position(|known| known.is.account.is_some_and(|account| account.name == *group)));
+            return of_group(groups.iter().position(|known| known.0.account.is_some_and(|account| account.name == *group)));
         }
         if let Some(pool) = node.labels.get(NODE_POOL)
             && !groups.is_empty()
         {
-            return of_group(groups.iter().position(|group| group.is_pool && group.is.name == pool));
+            return of_group(groups.iter().position(|group| group.0.is_pool && group.0.name == pool));
         }
         for key in [EKS_NODE_GROUP, EKSCTL_NODE_GROUP] {
             let Some(label) = node.labels.get(key) else { continue };
@@ -60,7 +60,7 @@ impl<'a> Membership<'a> {
         let matches = !selector.is_empty() && selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
         match groups.len() {
             _ if !matches => Home::Elsewhere,
-            1 if !groups[0].is_pool => Home::Group(0),
+            1 if !groups[0].0.is_pool => Home::Group(0),
             1 => Home::Elsewhere, // every node of a pool carries its label
             _ => Home::Size,
         }
@@ -74,12 +74,11 @@ fn of_group(index: Option<usize>) -> Home {
 /// Returns whether the nodes of a group carry this name as a label.
 fn carries(group: &Group<'_>, label: &str) -> bool {
     let tagged = |account: &AccountGroup| [EKS_TAG, EKSCTL_TAG].iter().any(|tag| account.tags.get(*tag).is_some_and(|name| name == label));
-    let reported = group.is.status.map(|status| status.name.as_str());
-    !group.is_pool && (is_of(label, group.is.name) || reported.is_some_and(|name| is_of(label, name)) || group.is.account.is_some_and(tagged))
+    let reported = group.0.status.map(|status| status.name.as_str());
+    !group.0.is_pool && (is_of(label, group.0.name) || reported.is_some_and(|name| is_of(label, name)) || group.0.account.is_some_and(tagged))
 }
 
-/// Returns whether `label` is the name of a group, or what its Auto Scaling group's name was made from: `eks-<label>-<uuid>`, or
-/// eksctl's `eksctl-<cluster>-nodegroup-<label>-NodeGroup-…`.
+/// Returns whether the nodes of the group of this name may carry this label.
 fn is_of(label: &str, group: &str) -> bool {
-    is_named(label, group) || group.starts_with("eksctl-") && group.contains(&format!("-nodegroup-{label}-"))
+    label_names(group).contains(&label)
 }

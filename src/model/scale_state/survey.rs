@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Counts, Departure, ScaleState, closed,
@@ -14,20 +14,26 @@ use super::{
     membership::{Home, Membership},
 };
 use crate::model::{
-    autoscaler_status::GroupStatus,
     footprint::{Allocatable, Footprint},
     identity::{SizeName, label_value},
-    instance_map::SizeProfile,
+    growth::{self, Demand},
+    instance_map::{Defaults, SizeProfile},
     machine::{Machine, MachineState},
     node_group::{EKS_NODE_GROUP, EKSCTL_NODE_GROUP, NODE_POOL, NodeGroup, Scaling},
     occupancy::{Occupancy, OccupiedNode, PodScope, WaitingPods},
+    story::Cause,
 };
+
+/// Failures before this are no news when nothing waits.
+const RECENT: SignedDuration = SignedDuration::from_mins(15);
 
 /// What a survey is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct SurveyInput<'a> {
     /// All sizes of the map.
     pub sizes: &'a [SizeProfile],
+    /// What holds for every size that does not say otherwise.
+    pub defaults: &'a Defaults,
     /// The one size that is asked for, else all.
     pub size: Option<&'a SizeName>,
     /// Whether node groups without a size are wanted, too.
@@ -86,6 +92,8 @@ pub struct GroupSurvey {
     pub jobs_running: Option<u32>,
     /// Pods that wait for a node of its size.
     pub jobs_waiting: Option<u32>,
+    /// What keeps it from growing, the most telling first.
+    pub hindrances: Vec<Cause>,
     /// What could not be seen of it, as sentences for people.
     pub unknown: Vec<String>,
 }
@@ -144,7 +152,7 @@ fn without_size<'a>(input: &SurveyInput<'a>) -> Vec<Group<'a>> {
     for (name, is_pool) in names {
         let group = Group::find(name, is_pool, input.scaling, input.now);
         let is_of_size = sizes().any(|(known, of_pool)| of_pool == is_pool && group.is_called(&known.value));
-        let is_found = found.iter().any(|known| known.is_pool == is_pool && (known.is_called(name) || group.is_called(known.is.name)));
+        let is_found = found.iter().any(|known| known.0.is_pool == is_pool && (known.is_called(name) || group.is_called(known.0.name)));
         if !is_of_size && !is_found {
             found.push(group);
         }
@@ -160,13 +168,13 @@ fn of_groups(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Grou
     let without_node: Vec<Machine> = groups.iter().flat_map(|group| group.without_node(&machines)).collect();
     machines.extend(without_node);
     let counts = if nodes_seen { counts_of_all(groups, &machines, all_pods) } else { counts_without_nodes(groups, &machines) };
-    let is_failing = groups.iter().any(|group| group.is.status.is_some_and(GroupStatus::is_backing_off));
-    let facts = facts(groups, &counts, nodes_seen, is_failing);
-    let pools = groups.iter().filter(|group| group.is_pool);
+    let hindrances = hindrances(input, size, groups);
+    let facts = facts(groups, &counts, nodes_seen, &hindrances);
+    let pools = groups.iter().filter(|group| group.0.is_pool);
     GroupSurvey {
         size: size.map(|size| size.name.clone()),
-        node_groups: groups.iter().filter(|group| !group.is_pool).map(|group| group.is.name.to_owned()).collect(),
-        node_pool: pools.map(|group| group.is.name.to_owned()).next(),
+        node_groups: groups.iter().filter(|group| !group.0.is_pool).map(|group| group.0.name.to_owned()).collect(),
+        node_pool: pools.map(|group| group.0.name.to_owned()).next(),
         state: facts.state(),
         desired_size: facts.desired,
         min_size: sum(groups, NodeGroup::min_size),
@@ -177,17 +185,27 @@ fn of_groups(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Grou
         requests: all_pods.then(|| members.iter().map(|node| node.load.requests).fold(Footprint::default(), Footprint::plus)),
         allocatable: nodes_seen.then(|| members.iter().map(|node| node.node.allocatable).fold(Allocatable::default(), Allocatable::plus)),
         jobs_running: input.occupancy.pods.value().map(|_| members.iter().map(|node| node.load.jobs).sum()),
-        jobs_waiting: input.occupancy.pods.value().map(|_| waiting(&input.occupancy.waiting, size, groups)),
+        jobs_waiting: input.occupancy.pods.value().map(|_| waiting(input, size, groups)),
         unknown: closed::of_groups(input, groups),
         counts,
         machines,
+        hindrances,
     }
+}
+
+/// Returns what keeps the groups from growing; of several groups only what keeps each of them.
+fn hindrances(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Group<'_>]) -> Vec<Cause> {
+    let footprint = size.map(|size| size.footprint(input.defaults)).unwrap_or_default();
+    let oldest = input.occupancy.waiting.iter().filter(|pods| waits(pods, size, groups)).filter_map(|pods| pods.oldest).min();
+    let demand = Demand { since: oldest.unwrap_or(input.now - RECENT), footprint };
+    let of_each: Vec<Vec<Cause>> = groups.iter().map(|group| growth::hindrances(&group.0, input.scaling, &demand, input.now)).collect();
+    if of_each.iter().any(Vec::is_empty) { Vec::new() } else { of_each.into_iter().flatten().collect() }
 }
 
 /// Returns the counts of machines whose nodes are known. Without the account, machines that boot are those that are missing.
 fn counts_of_all(groups: &[Group<'_>], machines: &[Machine], all_pods: bool) -> Counts {
     let mut counts = Counts::of(machines, all_pods);
-    let is_seen = |group: &Group<'_>| group.is.account.is_some() || group.is.pool.is_some();
+    let is_seen = |group: &Group<'_>| group.0.account.is_some() || group.0.pool.is_some();
     if !groups.is_empty() && !groups.iter().all(is_seen) {
         let nodes = counts.ready.unwrap_or(0) + counts.booting.unwrap_or(0) + counts.not_ready.unwrap_or(0);
         let missing = sum(groups, NodeGroup::desired_size).map(|desired| desired.saturating_sub(nodes));
@@ -238,16 +256,22 @@ fn spot(size: Option<&SizeProfile>, groups: &[Group<'_>], machines: &[Machine]) 
     same(&mut groups.iter().map(Group::spot)).or_else(|| size.and_then(|size| size.spot))
 }
 
-/// Returns how many pods wait for a node of this size, or, without one, for a node with the labels of the group's template.
-fn waiting(pods: &[WaitingPods], size: Option<&SizeProfile>, groups: &[Group<'_>]) -> u32 {
-    let wanted = size.map(|size| (label_value(&size.name.0), size.placement().node_selector));
-    let labels: BTreeMap<String, String> = groups.iter().flat_map(Group::labels).collect();
-    let waits = |pods: &&WaitingPods| match (&wanted, &pods.size) {
-        (Some((name, _)), Some(size)) => size == name,
-        (Some((_, selector)), None) => !selector.is_empty() && is_within(selector, &pods.node_selector),
-        (None, _) => !pods.node_selector.is_empty() && is_within(&pods.node_selector, &labels),
+/// Returns how many pods wait for these groups.
+fn waiting(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Group<'_>]) -> u32 {
+    input.occupancy.waiting.iter().filter(|pods| waits(pods, size, groups)).map(|pods| pods.count).sum()
+}
+
+/// Returns whether pods wait for a node of this size, or, without one, for a node with the labels of the group's template.
+fn waits(pods: &WaitingPods, size: Option<&SizeProfile>, groups: &[Group<'_>]) -> bool {
+    let Some(size) = size else {
+        let labels: BTreeMap<String, String> = groups.iter().flat_map(Group::labels).collect();
+        return !pods.node_selector.is_empty() && is_within(&pods.node_selector, &labels);
     };
-    pods.iter().filter(waits).map(|pods| pods.count).sum()
+    if let Some(named) = &pods.size {
+        return *named == label_value(&size.name.0);
+    }
+    let selector = size.placement().node_selector;
+    !selector.is_empty() && is_within(&selector, &pods.node_selector)
 }
 
 fn is_within(part: &BTreeMap<String, String>, whole: &BTreeMap<String, String>) -> bool {
