@@ -67,8 +67,7 @@ pub(super) fn steps(survey: &Survey, look: &Look, from: Timestamp) -> Vec<Step> 
 fn entry(observer: &Observer, look: &Look, group: &GroupSurvey, from: Timestamp) -> HistoryEntry {
     let price = group.size.as_ref().and_then(|size| observer.size(size)).and_then(|size| size.price_per_hour);
     let (history, source) = history(look, group, from);
-    let size = group.size.as_ref().map(|size| size.0.clone());
-    HistoryEntry { size, node_groups: group.node_groups.clone(), node_pool: group.node_pool.clone(), ..HistoryEntry::new(history, source, price) }
+    HistoryEntry::new(group, history, source, price)
 }
 
 /// Returns the history of a group, and what it is made from: scaling activities, else what the cluster shows.

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::{
-    kubernetes::labels,
-    model::{
-        evidence::{ConditionRecord, NodeRecord},
-        footprint::{Allocatable, Footprint},
-        launch_plan::Taint,
-        occupancy::{Load, OccupiedNode},
-        quantity::{Cpu, Memory},
-    },
+use crate::model::{
+    evidence::{ConditionRecord, NodeRecord},
+    footprint::{Allocatable, Footprint},
+    launch_plan::Taint,
+    occupancy::{Load, OccupiedNode},
+    quantity::{Cpu, Memory},
 };
 
 // ---- Nodes
@@ -258,6 +255,7 @@ impl Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::labels;
 
     #[test]
     fn names_are_those_of_the_labels_module() {

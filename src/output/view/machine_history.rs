@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    model::{duration, machine_history::MachineHistory},
+    model::{
+        duration,
+        machine_history::{Failure, MachineHistory},
+        scale_state::GroupSurvey,
+    },
     output::{
         chart,
         format::{SCHEMA, milliseconds},
@@ -88,15 +92,15 @@ pub struct FailureEntry {
 }
 
 impl HistoryEntry {
-    /// Returns the entry of a group without a name yet.
+    /// Returns the entry of a group; `source` is what its history is made from.
     #[must_use]
-    pub fn new(history: MachineHistory, source: &'static str, price_per_hour: Option<f64>) -> Self {
-        let failure = |failure: &crate::model::machine_history::Failure| FailureEntry { time: milliseconds(failure.at), message: failure.message.clone() };
+    pub fn new(group: &GroupSurvey, history: MachineHistory, source: &'static str, price_per_hour: Option<f64>) -> Self {
+        let failure = |failure: &Failure| FailureEntry { time: milliseconds(failure.at), message: failure.message.clone() };
         let hours = Duration::from_secs(history.machine_seconds).as_secs_f64() / 3600.0;
         Self {
-            size: None,
-            node_groups: Vec::new(),
-            node_pool: None,
+            size: group.size.as_ref().map(|size| size.0.clone()),
+            node_groups: group.node_groups.clone(),
+            node_pool: group.node_pool.clone(),
             source,
             from: milliseconds(history.from),
             series: history.steps.iter().map(|step| Point { time: milliseconds(step.at), machines: step.machines }).collect(),

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use jiff::Timestamp;
 use ratatui::{
     Frame,
     layout::Rect,
