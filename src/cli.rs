@@ -131,6 +131,8 @@ pub enum Command {
     Nodes(commands::nodes::NodesArgs),
     /// Show the sizes that the instance map offers
     Sizes(commands::sizes::SizesArgs),
+    /// Print or apply what a cluster needs: namespace, rights, admission policy
+    Setup(Box<commands::setup::SetupArgs>),
     /// Show settings with their origin
     Config(commands::config::ConfigArgs),
     /// Show the versions of sbrun and of the cluster

@@ -1,5 +1,6 @@
 //! The cluster: sole owner of the Kubernetes client; plan → manifest, object → model.
 
+pub mod apply;
 pub mod checks;
 pub mod cluster_autoscaler;
 pub mod connect;
@@ -14,4 +15,5 @@ pub mod observe;
 pub mod occupancy;
 mod reading;
 pub mod retry;
+pub mod setup;
 pub mod watch;

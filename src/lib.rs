@@ -35,6 +35,7 @@
 //! Dependencies point inward: `commands → follow → {kubernetes, local, store} → model`, `output → model`.
 //! `tests/architecture.rs` reads every file's imports against this rule.
 
+pub mod aws;
 pub mod cli;
 pub mod commands;
 pub mod environment;

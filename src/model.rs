@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
 
+pub mod access;
 pub mod autoscaler_status;
 pub mod autoscaler_tags;
 pub mod diagnose;
@@ -32,6 +33,7 @@ pub mod reason;
 pub mod scale_state;
 pub mod scaling_activity;
 pub mod settings;
+pub mod setup;
 pub mod story;
 pub mod suggestion;
 pub mod yaml;

@@ -1,6 +1,7 @@
 //! Owns every byte that is written: streams, styles, tables, progress, prompts, wording and views.
 
 pub mod chart;
+pub mod diff;
 pub mod format;
 pub mod manual;
 pub mod progress;

@@ -73,6 +73,7 @@ const ONE_IMPORTER: &[(&str, &[&str])] = &[
     ("comfy_table", &["src/output/table.rs"]),
     ("indicatif", &["src/output/progress.rs"]),
     ("serde_yaml", &["src/output/format.rs"]),
+    ("similar", &["src/output/diff.rs"]),
     ("plotters", &["src/output/svg.rs"]),
     ("ratatui", &["src/output/screen.rs", "src/output/view/watch.rs"]),
 ];

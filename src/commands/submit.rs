@@ -21,11 +21,13 @@ use crate::{
         jobs, manifest,
     },
     local::{self, Enforcement, LocalOptions, Run},
-    model::{exit_code::ExitCode, launch_plan::{LaunchPlan, OnNoCapacity}},
+    model::{
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnNoCapacity},
+    },
     output::{
-        format,
-        ui::{Format, Ui},
-        view::submitted,
+        ui::Ui,
+        view::{manifests, submitted},
     },
     store::map_file::FoundMap,
 };
@@ -157,17 +159,6 @@ async fn dry_run_on_server(plan: &LaunchPlan, cluster: &Cluster, ui: &mut Ui) ->
 
 fn show_documents(plan: &LaunchPlan, documents: &[&serde_json::Value], ui: &mut Ui) -> Result<ExitCode> {
     ui.status(&format!("code {}\n{}", submitted::package_words(&plan.package), submitted::package_list(&plan.package)));
-    match ui.format() {
-        Format::Name => ui.line(plan.name.as_str())?,
-        Format::Json | Format::Jsonl => {
-            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": documents});
-            ui.line(&format::json(&list)?)?;
-        }
-        Format::Table | Format::Yaml => {
-            for document in documents {
-                ui.line(&format!("---\n{}", format::yaml(document)?))?;
-            }
-        }
-    }
+    manifests::show(ui, documents, || vec![plan.name.to_string()])?;
     Ok(ExitCode::SUCCESS)
 }

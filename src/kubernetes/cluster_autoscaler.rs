@@ -22,7 +22,10 @@ pub const NAMESPACE: &str = "kube-system";
 pub async fn status(cluster: &Cluster, patience: Patience) -> Sighting<AutoscalerStatus> {
     let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let found = cluster.read(&api, CONFIG_MAP, patience, "reading the autoscaler's status").await;
-    sighting(found.map_err(|error| unseen(&error, "the Cluster Autoscaler's status", &format!("get configmaps in namespace `{NAMESPACE}`"))), environment::now())
+    sighting(
+        found.map_err(|error| unseen(&error, "the Cluster Autoscaler's status", &format!("get configmaps in namespace `{NAMESPACE}`"))),
+        environment::now(),
+    )
 }
 
 fn sighting(found: Result<Option<ConfigMap>, String>, at: Timestamp) -> Sighting<AutoscalerStatus> {

@@ -139,6 +139,14 @@ pub async fn observe(cluster: &Cluster, scope: Scope<'_>, patience: Patience) ->
     seen
 }
 
+/// Returns recorded lists of NodePools and NodeClaims as the records that they become.
+#[cfg(test)]
+pub(crate) fn recorded(mut pools: Value, mut claims: Value) -> (Vec<NodePool>, Vec<NodeClaim>) {
+    let pools: Vec<PoolObject> = serde_json::from_value(pools["items"].take()).expect("a list of NodePools");
+    let claims: Vec<ClaimObject> = serde_json::from_value(claims["items"].take()).expect("a list of NodeClaims");
+    (pools.into_iter().map(pool_record).collect(), claims.into_iter().map(claim_record).collect())
+}
+
 async fn pools(cluster: &Cluster, patience: Patience) -> Sighting<Vec<NodePool>> {
     let api: Api<PoolObject> = Api::all_with(cluster.client.clone(), &resource("NodePool", "nodepools"));
     let found = cluster.read_all(&api, ListParams::default(), patience, "reading node pools").await;

@@ -18,6 +18,8 @@ pub const TAINT: &str = "k8s.io/cluster-autoscaler/node-template/taint/";
 pub const RESOURCE: &str = "k8s.io/cluster-autoscaler/node-template/resources/";
 /// The tag of EKS that holds the name of a managed node group, whose labels and taints the autoscaler can also read from EKS.
 pub const EKS_NODE_GROUP: &str = "eks:nodegroup-name";
+/// The tag of EKS that holds the name of the cluster of a managed node group.
+pub const EKS_CLUSTER: &str = "eks:cluster-name";
 
 /// Returns the labels that tags promise of a group's nodes.
 #[must_use]
@@ -40,9 +42,8 @@ pub fn taints(tags: &BTreeMap<String, String>) -> Vec<Taint> {
 /// Returns the command that gives a group these tags.
 #[must_use]
 pub fn tag_command<'t>(group: &str, tags: impl IntoIterator<Item = (&'t str, &'t str)>) -> String {
-    let one = |(key, value): (&str, &str)| {
-        format!(" ResourceId={group},ResourceType=auto-scaling-group,Key={key},Value={value},PropagateAtLaunch=false")
-    };
+    let one =
+        |(key, value): (&str, &str)| format!(" ResourceId={group},ResourceType=auto-scaling-group,Key={key},Value={value},PropagateAtLaunch=false");
     format!("aws autoscaling create-or-update-tags --tags{}", tags.into_iter().map(one).collect::<String>())
 }
 

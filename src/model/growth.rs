@@ -5,8 +5,6 @@
 
 mod group;
 mod pool;
-#[cfg(test)]
-mod tests;
 
 use jiff::Timestamp;
 

@@ -139,8 +139,11 @@ pub struct AccountGroup {
     pub suspended: Vec<SuspendedProcess>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Instance types of its overrides or of its launch template, with the weight of each where one is set.
+    /// Instance types of its overrides, with the weight of each where one is set; without overrides those of its instances. None are
+    /// known of an empty group whose type only its launch template names.
     pub instance_types: Vec<(String, Option<String>)>,
+    /// Whether its overrides name requirements such as a number of CPUs, from which AWS chooses instance types.
+    pub by_requirements: bool,
     /// Whether it starts spot instances, where its own description says so.
     pub spot: Option<bool>,
     /// `CapacityRebalance`.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    evidence::EventRecord,
+    evidence::{ConditionRecord, EventRecord},
     footprint::{Allocatable, Footprint},
-    node_group::{NODE_POOL, NodePool, Requirement},
+    launch_plan::Taint,
+    node_group::{NODE_POOL, NodeClaim, NodePool, Requirement},
     quantity::{Cpu, Memory},
 };
 
@@ -17,6 +18,8 @@ const DOMAINS_OF_MACHINES: [&str; 4] = ["kubernetes.io", "k8s.io", "karpenter.sh
 const PROVIDER_DOMAINS: &str = "karpenter.";
 /// Reason of the event about a claim that was deleted because there is no such machine to be had.
 const NO_CAPACITY: &str = "InsufficientCapacityError";
+/// Reason of a condition that nobody has looked at yet.
+const UNTRIED: &str = "AwaitingReconciliation";
 /// Kubernetes appends this many letters and digits to a generated name …
 const RANDOM: usize = 5;
 /// … and cuts what stands before to this length.
@@ -71,6 +74,26 @@ impl NodePool {
         selector.iter().filter(missing).map(|(key, value)| (key.as_str(), value.as_str())).collect()
     }
 
+    /// Returns the parts of Karpenter's words on a pod, `Failed to schedule pod, …`, that are about this pool, as far as they tell.
+    ///
+    /// Karpenter says for every pool of the cluster why it would not do, and names a pool only in some of its words: those on the
+    /// taint of another pool prove nothing here. A pool whose machines are all sold out is left out altogether.
+    #[must_use]
+    pub fn refusals<'a>(&self, words: &'a str) -> Vec<&'a str> {
+        let words = words.strip_prefix("Failed to schedule pod, ").unwrap_or(words);
+        words.split("; ").filter(|part| self.may_be_meant(part)).collect()
+    }
+
+    fn may_be_meant(&self, part: &str) -> bool {
+        let named = |before: &str, after: char| part.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map(|(name, _)| name);
+        let pool = named("(NodePool=", ')').or_else(|| named(&format!("{NODE_POOL} In ["), ']'));
+        match (pool, named("(taint=", ')')) {
+            (Some(pool), _) => pool == self.name,
+            (None, Some(taint)) => self.taints.iter().any(|own| written_taint(own) == taint),
+            (None, None) => true,
+        }
+    }
+
     fn offers(&self, key: &str, value: &str) -> bool {
         if key == NODE_POOL {
             return value == self.name;
@@ -92,6 +115,17 @@ impl NodePool {
             (false, true) => Some(false),
             _ => None,
         }
+    }
+}
+
+impl NodeClaim {
+    /// Returns the condition that says why the cloud refuses to launch it, for another reason than a want of machines.
+    ///
+    /// Karpenter goes on trying, and gives the claim up after 5 minutes.
+    #[must_use]
+    pub fn refused_launch(&self) -> Option<&ConditionRecord> {
+        let refused = |condition: &&ConditionRecord| condition.kind == "Launched" && condition.status != "True" && condition.reason != UNTRIED;
+        self.conditions.iter().find(refused)
     }
 }
 
@@ -130,6 +164,11 @@ pub fn is_claim_of(claim: &str, pool: &str) -> bool {
 pub fn capacity_failure(event: &EventRecord) -> Option<&str> {
     let words = event.message.split_once("insufficient capacity, ").map_or(event.message.as_str(), |(_, words)| words);
     (event.reason == NO_CAPACITY).then_some(words)
+}
+
+/// Returns a taint as Karpenter writes it.
+fn written_taint(Taint { key, value, effect }: &Taint) -> String {
+    if value.is_empty() { format!("{key}:{effect}") } else { format!("{key}={value}:{effect}") }
 }
 
 fn is_of_machines(key: &str) -> bool {

@@ -68,7 +68,7 @@ pub(crate) fn real() -> &'static Cluster {
 }
 
 impl Cluster {
-    fn start(arguments: &[&str]) -> Self {
+    pub(super) fn start(arguments: &[&str]) -> Self {
         let program = PathBuf::from(std::env::var("SBRUN_TEST_CLUSTER").expect("tests/run names the cluster's program in SBRUN_TEST_CLUSTER"));
         let parent = std::env::var("SBRUN_TEST_DIR").expect("tests/run names a folder for state in SBRUN_TEST_DIR");
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent).unwrap();

@@ -2,5 +2,7 @@
 
 mod clean;
 mod endings;
+mod karpenter;
+mod setup;
 mod submit;
 mod waiting;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    inquiry::Inquiry,
     machine,
+    phases::autoscaler_word,
     room::Obstacle,
     scheduler_message::SchedulerMessage,
     scheduling::{Unplaced, group_words},
@@ -41,7 +43,8 @@ impl Growth {
         let inquiry = pod.inquiry;
         let groups = inquiry.groups();
         let demand = Demand { since: pod.attempt.created.unwrap_or(inquiry.now), footprint: inquiry.footprint() };
-        let each: Vec<Vec<Cause>> = groups.iter().map(|group| hindrances(group, &inquiry.evidence.scaling, &demand, inquiry.now)).collect();
+        let told = |group| hindrances(group, &inquiry.evidence.scaling, &demand, inquiry.now).into_iter();
+        let each: Vec<Vec<Cause>> = groups.iter().map(|group| told(group).map(|cause| with_other_sizes(inquiry, cause)).collect()).collect();
         // Where one group can still grow, what hinders another one is no reason to wait.
         let all_hindered = !each.is_empty() && each.iter().all(|causes| !causes.is_empty());
         let all_failing = !each.is_empty() && each.iter().all(|causes| causes.iter().any(is_failure));
@@ -87,6 +90,16 @@ impl Growth {
     }
 }
 
+/// Adds what else could take the job, where its own size has no machine to give.
+fn with_other_sizes(inquiry: &Inquiry<'_>, mut cause: Cause) -> Cause {
+    if cause.reason.is_no_capacity() {
+        let fallback = inquiry.plan().and_then(|plan| plan.fallback.as_ref());
+        let again = fallback.and_then(|size| inquiry.rerun(&format!("--size {size}")).map(|command| format!("{command}   (the size's fallback)")));
+        cause.next.splice(0..0, again.into_iter().chain(["sbrun sizes   (what else there is, and what is warm)".to_owned()]));
+    }
+    cause
+}
+
 /// Returns whether a hindrance means that a group gets no machine at all, although somebody asked for one.
 fn is_failure(cause: &Cause) -> bool {
     matches!(
@@ -111,11 +124,7 @@ struct Refusal<'a> {
 
 impl<'a> Refusal<'a> {
     fn of(pod: &'a Unplaced<'a>) -> Option<Self> {
-        let spoke = |event: &&EventRecord| {
-            matches!(event.reason.as_str(), "NotTriggerScaleUp" | "TriggeredScaleUp" | "Nominated")
-                || event.reason == "FailedScheduling" && event.source == "karpenter"
-        };
-        let event = pod.inquiry.events("Pod", &pod.attempt.pod).filter(spoke).max_by_key(|event| event.seen())?;
+        let event = autoscaler_word(pod.inquiry, pod.attempt)?;
         let refuses = matches!(event.reason.as_str(), "NotTriggerScaleUp" | "FailedScheduling");
         refuses.then(|| Self { pod, event, message: SchedulerMessage::parse(&event.message) })
     }
@@ -182,9 +191,12 @@ impl<'a> Refusal<'a> {
         let asked = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
         for group in groups {
             let Some((labels, taints, proof)) = template(group) else { continue };
-            let wrong: Vec<&String> = selector.iter().filter(|(key, value)| labels.get(*key) != Some(value)).map(|(key, _)| key).collect();
-            if let Some(key) = wrong.first() {
-                return self.other_label(group, key, labels.get(*key).map(String::as_str)).proven_by([proof, self.event.proof()]);
+            let missing = |key: &&String| match group.pool {
+                Some(pool) => pool.missing_labels(selector).iter().any(|(missing, _)| missing == key),
+                None => labels.get(*key) != selector.get(*key),
+            };
+            if let Some(key) = selector.keys().find(missing) {
+                return self.other_label(group, key, labels.get(key).map(String::as_str)).proven_by([proof, self.event.proof()]);
             }
             let tolerated = |taint: &&Taint| taint.effect == "PreferNoSchedule" || inquiry.tolerations().iter().any(|one| one.tolerates(taint));
             if let Some(taint) = taints.iter().find(|taint| !tolerated(taint)) {
@@ -238,11 +250,8 @@ impl<'a> Refusal<'a> {
 /// Returns the labels and taints that a group's next machine will have, as far as they are promised, and where that is written.
 fn template(group: &NodeGroup<'_>) -> Option<(BTreeMap<String, String>, Vec<Taint>, Proof)> {
     if let Some(pool) = group.pool {
-        let mut labels = pool.labels.clone();
-        for one in pool.requirements.iter().filter(|one| one.operator == "In" && one.values.len() == 1) {
-            labels.insert(one.key.clone(), one.values[0].clone());
-        }
-        return Some((labels.clone(), pool.taints.clone(), promised(&format!("node pool {}", pool.name), &labels, &pool.taints)));
+        let proof = promised(&format!("node pool {}", pool.name), &pool.labels, &pool.taints);
+        return Some((pool.labels.clone(), pool.taints.clone(), proof));
     }
     let account = group.account?;
     // EKS tells the autoscaler the labels and taints of a managed group: its tags need not.

@@ -87,7 +87,7 @@ impl<'a> Inquiry<'a> {
         }
         let matches = |labels: &BTreeMap<String, String>| selector.iter().all(|(key, value)| labels.get(key) == Some(value));
         let accounts = scaling.account.value().into_iter().flatten().filter(|group| matches(&autoscaler_tags::labels(&group.tags)));
-        let pools = scaling.pools.value().into_iter().flatten().filter(|pool| matches(&pool.labels));
+        let pools = scaling.pools.value().into_iter().flatten().filter(|pool| pool.missing_labels(selector).is_empty());
         let accounts = accounts.map(|group| NodeGroup::find(&group.name, false, scaling));
         accounts.chain(pools.map(|pool| NodeGroup::find(&pool.name, true, scaling))).collect()
     }

@@ -32,7 +32,8 @@ pub(super) fn coming(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, nodes: &[(&
         return Some(cause);
     }
     let event = machine_comes(inquiry, attempt);
-    let unjoined: Vec<(&AccountGroup, &Instance)> = groups.iter().filter_map(|group| group.account).flat_map(|account| unjoined(inquiry, account)).collect();
+    let unjoined: Vec<(&AccountGroup, &Instance)> =
+        groups.iter().filter_map(|group| group.account).flat_map(|account| unjoined(inquiry, account)).collect();
     let setting_up = nodes.iter().filter(|(node, obstacle)| is_new(inquiry, node, obstacle)).count();
     let wanted = groups.iter().map(|group| ordered(group)).sum::<usize>();
     let expected = unjoined.len() + setting_up + wanted;
@@ -47,10 +48,18 @@ pub(super) fn coming(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, nodes: &[(&
     if setting_up > 0 {
         return None; // what it still lacks is told node by node
     }
+    let has_joined = |node: &NodeRecord| node.created.zip(attempt.created).is_some_and(|(joined, created)| joined >= created);
+    if let Some((node, _)) = nodes.iter().find(|(node, obstacle)| *obstacle == Obstacle::Nothing && has_joined(node)) {
+        let proof = Proof::new(format!("node {}", node.name), "registered, and free for the pod", node.created);
+        let summary = format!("node `{}` has joined, and the scheduler places the pod", node.name);
+        return Some(Cause::new(Reason::NodeBooting, summary).proven_by([proof]).proven_by(proofs));
+    }
     let unregistered = groups.iter().filter_map(|group| group.status).find(|status| status.unregistered.is_some_and(|count| count > 0));
     if let Some(status) = unregistered {
         let proof = Proof::new(format!("status of node group {} by the Cluster Autoscaler", status.name), "a machine is not a node yet", None);
-        return Some(Cause::new(Reason::NodeBooting, format!("a machine of node group `{}` boots", status.name)).proven_by([proof]).proven_by(proofs));
+        return Some(
+            Cause::new(Reason::NodeBooting, format!("a machine of node group `{}` boots", status.name)).proven_by([proof]).proven_by(proofs),
+        );
     }
     if let Some(event) = event {
         return Some(Cause::new(Reason::ScaleUpTriggered, format!("a machine is coming: {}", inline(&event.message))).proven_by(proofs));
@@ -67,7 +76,8 @@ pub(super) fn launched(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option
     if attempt.is_bound() {
         let registered = attempt.node_created.filter(|registered| *registered >= created)?;
         let claim = inquiry.evidence.scaling.claims.iter().find(|claim| claim.node.is_some() && claim.node == attempt.node);
-        let activity = attempt.provider_id.as_deref().and_then(instance_id).and_then(|id| launch_of(inquiry, id)).and_then(|activity| activity.started);
+        let activity =
+            attempt.provider_id.as_deref().and_then(instance_id).and_then(|id| launch_of(inquiry, id)).and_then(|activity| activity.started);
         let known = claim.and_then(claim_launched).or(activity).filter(|launched| *launched <= registered);
         return known.or(Some(registered));
     }
@@ -148,8 +158,7 @@ fn machine_words(instance_type: Option<&str>, zone: Option<&str>) -> String {
 /// Returns the instances of a group that start or run and are not a node; nothing where nodes could not be listed.
 fn unjoined<'a>(inquiry: &Inquiry<'a>, account: &'a AccountGroup) -> Vec<(&'a AccountGroup, &'a Instance)> {
     let Some(nodes) = &inquiry.evidence.nodes else { return Vec::new() };
-    let joined: Vec<&str> =
-        nodes.iter().chain(&inquiry.evidence.other_nodes).filter_map(|node| instance_id(node.provider_id.as_deref()?)).collect();
+    let joined: Vec<&str> = nodes.iter().chain(&inquiry.evidence.other_nodes).filter_map(|node| instance_id(node.provider_id.as_deref()?)).collect();
     live(account).filter(|instance| !joined.contains(&instance.id.as_str())).map(|instance| (account, instance)).collect()
 }
 

@@ -47,13 +47,21 @@ pub(super) fn last_waiting_phase(inquiry: &Inquiry<'_>) -> Option<Phase> {
 
 /// Returns the event that announces a machine for this attempt, unless the autoscaler has taken it back since.
 pub(super) fn machine_comes<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
-    let [ours, theirs] = MACHINE_COMES;
-    let newest = inquiry.pod_event(attempt, &[ours, theirs, "NotTriggerScaleUp"])?;
+    let newest = autoscaler_word(inquiry, attempt)?;
     if MACHINE_COMES.contains(&newest.reason.as_str()) {
         Some(newest)
     } else {
         inquiry.pod_event(attempt, &MACHINE_COMES).filter(|_| attempt.is_bound())
     }
+}
+
+/// Returns the newest event in which an autoscaler said anything about the pod.
+pub(super) fn autoscaler_word<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
+    let spoke = |event: &&EventRecord| {
+        let reason = event.reason.as_str();
+        MACHINE_COMES.contains(&reason) || reason == "NotTriggerScaleUp" || reason == "FailedScheduling" && event.source == "karpenter"
+    };
+    inquiry.events("Pod", &attempt.pod).filter(spoke).max_by_key(|event| event.seen())
 }
 
 #[derive(Default)]

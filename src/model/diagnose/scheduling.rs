@@ -3,6 +3,7 @@
 use super::{
     growth::Growth,
     inquiry::{Inquiry, after},
+    phases::autoscaler_word,
     room::{self, Obstacle},
     scheduler_message::SchedulerMessage,
     volume,
@@ -91,6 +92,10 @@ impl Unplaced<'_> {
     fn nobody_speaks(&self, group: &NodeGroup<'_>) -> Cause {
         let inquiry = self.inquiry;
         let called = group_words(group);
+        if let Some(event) = autoscaler_word(inquiry, self.attempt) {
+            let words = inline(event.message.rsplit_once("scale-up: ").map_or(event.message.as_str(), |(_, words)| words));
+            return Cause::new(Reason::SchedulingOther, format!("{called} has no node, and does not grow: {words}")).proven_by(self.proofs());
+        }
         let since = self.attempt.scheduled.as_ref().and_then(|condition| condition.since).or(self.attempt.created);
         if since.is_some_and(|since| inquiry.now < after(since, AUTOSCALER_SECONDS)) {
             let summary = format!("{called} has no node yet, and its autoscaler has not decided about the pod");

@@ -4,7 +4,7 @@ use super::{
     attempt::{self, Judgement},
     creation, deadline,
     inquiry::{Inquiry, after},
-    loss, scheduling, starting,
+    loss, phases, scheduling, starting,
     wording::on_node,
 };
 use crate::model::{
@@ -56,7 +56,7 @@ pub(super) fn unknown(inquiry: &Inquiry<'_>, cause: Option<&Cause>) -> Vec<Strin
     let mut unknown = inquiry.evidence.unknown.clone();
     let Some(cause) = cause.filter(|_| inquiry.last_attempt().is_some_and(|attempt| !attempt.is_bound())) else { return unknown };
     let open = matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient | Reason::ScaleUpUnexplained);
-    let told = |attempt| inquiry.pod_event(attempt, &["NotTriggerScaleUp", "TriggeredScaleUp", "Nominated"]).is_some();
+    let told = |attempt| phases::autoscaler_word(inquiry, attempt).is_some();
     if open && !inquiry.last_attempt().is_some_and(told) {
         let created = inquiry.last_attempt().and_then(|attempt| attempt.created);
         let old = created.is_some_and(|created| inquiry.now >= after(created, EVENTS_EXPIRE_SECONDS));

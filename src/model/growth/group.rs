@@ -29,7 +29,7 @@ pub(super) fn hindrances(group: &NodeGroup<'_>, scaling: &Scaling, demand: &Dema
     causes.extend(autoscaler_down(group, scaling, now));
     if causes.iter().all(|cause| cause.reason != Reason::ScaleUpAutoscalerDown) {
         causes.extend(not_discovered(group, scaling));
-        causes.extend(group.status.filter(|status| status.is_backing_off()).map(|status| backing_off(group, status, scaling)));
+        causes.extend(group.status.filter(|status| has_failed(status, scaling, demand)).map(|status| backing_off(group, status, scaling)));
     }
     causes.extend(at_maximum(group));
     causes
@@ -44,14 +44,12 @@ fn missing(group: &NodeGroup<'_>, scaling: &Scaling) -> Option<Cause> {
     let others: Vec<&str> = groups.iter().map(|other| other.name.as_str()).collect();
     let seen = if others.is_empty() { "no group of this name".to_owned() } else { format!("only {}", listed(others)) };
     let summary = format!("node group `{}` does not exist in this account and region", group.name);
-    Some(
-        Cause::new(Reason::SchedulingNoSuchGroup, summary)
-            .proven_by([Proof::new("Auto Scaling groups of the account", seen, Some(*at))])
-            .advising([
-                "correct `node_group` in the instance map, or its `cluster.region`".to_owned(),
-                "aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'".to_owned(),
-            ]),
-    )
+    Some(Cause::new(Reason::SchedulingNoSuchGroup, summary).proven_by([Proof::new("Auto Scaling groups of the account", seen, Some(*at))]).advising(
+        [
+            "correct `node_group` in the instance map, or its `cluster.region`".to_owned(),
+            "aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'".to_owned(),
+        ],
+    ))
 }
 
 fn leaving(account: &AccountGroup) -> Option<Cause> {
@@ -84,13 +82,14 @@ fn launch_failed(account: &AccountGroup, demand: &Demand) -> Option<Cause> {
     zones.dedup();
     let tried = if zones.is_empty() { String::new() } else { format!(" in {}", listed(zones)) };
     let name = &account.name;
-    let proofs = failed.iter().take(3).map(|activity| {
-        Proof::new(format!("scaling activity of node group {name}"), activity.failure_text(), activity.started)
-    });
+    let proofs =
+        failed.iter().take(3).map(|activity| Proof::new(format!("scaling activity of node group {name}"), activity.failure_text(), activity.started));
     let cause = match failure {
-        LaunchFailure::Capacity { spot: true } => Cause::new(Reason::CapacitySpot, format!("AWS has no spot machine for node group `{name}`{tried}")),
+        LaunchFailure::Capacity { spot: true } => {
+            Cause::new(Reason::CapacitySpot, format!("the cloud has no spot machine for node group `{name}`{tried}"))
+        }
         LaunchFailure::Capacity { spot: false } => {
-            Cause::new(Reason::CapacityOnDemand, format!("AWS has no machine for node group `{name}`{tried}"))
+            Cause::new(Reason::CapacityOnDemand, format!("the cloud has no machine for node group `{name}`{tried}"))
         }
         LaunchFailure::Quota => Cause::new(Reason::CapacityQuota, format!("a quota of the AWS account keeps node group `{name}` from growing"))
             .advising(["see the quotas of EC2: aws service-quotas list-service-quotas --service-code ec2".to_owned()]),
@@ -144,6 +143,15 @@ fn knows_its_groups(status: &AutoscalerStatus) -> bool {
     status.is_complete && status.state.as_deref() != Some("Initializing")
 }
 
+/// Returns whether the autoscaler pauses a group: it says so, or its last attempt since the group was wanted has just failed.
+fn has_failed(status: &GroupStatus, scaling: &Scaling, demand: &Demand) -> bool {
+    let name = status.name.as_str();
+    let seen = |event: &EventRecord| event.last.or(event.first);
+    let failed = scaling.events.iter().filter(|event| is_failure_of(event, name)).filter_map(seen).max();
+    let raised = scaling.events.iter().filter(|event| event.reason == "ScaledUpGroup" && names(event, name)).filter_map(seen).max();
+    status.is_backing_off() || failed.is_some_and(|failed| failed >= demand.since && raised.is_none_or(|raised| raised <= failed))
+}
+
 fn backing_off(group: &NodeGroup<'_>, status: &GroupStatus, scaling: &Scaling) -> Cause {
     let name = &status.name;
     let failures: Vec<&EventRecord> = scaling.events.iter().filter(|event| is_failure_of(event, name)).collect();
@@ -151,11 +159,13 @@ fn backing_off(group: &NodeGroup<'_>, status: &GroupStatus, scaling: &Scaling) -
     let code = status.backoff.as_ref().map(|backoff| backoff.code.as_str());
     let never_joined = code == Some("timeout") || code.is_none() && failures.last().is_some_and(|event| event.reason == "ScaleUpTimedOut");
     // A time-out alone does not tell a machine that never came from one that came and did not register.
-    let launched = group.account.and_then(|account| account.activities.as_ref()).is_none_or(|activities| {
-        activities.iter().any(|activity| activity.is_launch() && activity.failure().is_none())
-    });
+    let launched = group
+        .account
+        .and_then(|account| account.activities.as_ref())
+        .is_none_or(|activities| activities.iter().any(|activity| activity.is_launch() && activity.failure().is_none()));
     let said = status.backoff.as_ref().map(|backoff| format!("Backoff: {}: {}", backoff.code, backoff.message));
-    let proof = Proof::new(format!("status of node group {name} by the Cluster Autoscaler"), said.unwrap_or_else(|| "Backoff".to_owned()), since);
+    let stated = said.or_else(|| status.is_backing_off().then(|| "Backoff".to_owned()));
+    let proof = stated.map(|said| Proof::new(format!("status of node group {name} by the Cluster Autoscaler"), said, since));
     let cause = if never_joined && launched {
         Cause::new(Reason::NodeNeverJoined, format!("a machine of node group `{name}` did not become a node in time; the autoscaler pauses"))
             .advising(never_joined_advice(name))
@@ -168,7 +178,7 @@ fn backing_off(group: &NodeGroup<'_>, status: &GroupStatus, scaling: &Scaling) -
         let at = since.checked_add(SignedDuration::from_mins(minutes)).unwrap_or(since);
         format!("the autoscaler tries again at the earliest at {} UTC, with its default settings", at.strftime("%H:%M"))
     });
-    cause.proven_by([proof]).proven_by(failures.last().map(|event| proof_of(event))).advising(next_try)
+    cause.proven_by(proof).proven_by(failures.last().map(|event| proof_of(event))).advising(next_try)
 }
 
 /// Returns what to look at when machines come and do not become nodes.
@@ -182,7 +192,11 @@ pub(crate) fn never_joined_advice(group: &str) -> [String; 2] {
 /// Returns whether an event tells of a failure to grow this group.
 pub(crate) fn is_failure_of(event: &EventRecord, group: &str) -> bool {
     let failed = matches!(event.reason.as_str(), "ScaleUpFailed" | "ScaleUpTimedOut" | "FailedToScaleUpGroup");
-    failed && event.message.split([' ', ':', ';']).any(|word| word == group)
+    failed && names(event, group)
+}
+
+fn names(event: &EventRecord, group: &str) -> bool {
+    event.message.split([' ', ':', ';']).any(|word| word == group)
 }
 
 fn proof_of(event: &EventRecord) -> Proof {

@@ -3,16 +3,20 @@
 use super::Demand;
 use crate::model::{
     evidence::EventRecord,
+    footprint::Allocatable,
     node_group::{NodeGroup, NodePool, Scaling},
-    quantity::{Cpu, Memory},
+    node_pool::{ReachedLimit, capacity_failure, is_claim_of},
     reason::Reason,
     story::{Cause, Proof},
 };
 
+/// What Karpenter quotes of AWS when the account's quota is used up.
+const QUOTAS: [&str; 3] = ["VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"];
+
 pub(super) fn hindrances(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scaling, demand: &Demand) -> Vec<Cause> {
     let mut causes: Vec<Cause> = not_ready(pool).into_iter().collect();
     causes.extend(no_capacity(pool, group, scaling, demand));
-    causes.extend(at_limit(pool, demand));
+    causes.extend(at_limit(pool, group, demand));
     causes
 }
 
@@ -21,60 +25,51 @@ fn not_ready(pool: &NodePool) -> Option<Cause> {
     let words = if condition.message.is_empty() { &condition.reason } else { &condition.message };
     let proof = Proof::new(format!("condition Ready of node pool {}", pool.name), format!("{}: {words}", condition.status), condition.since);
     let summary = format!("node pool `{}` is not ready: {}", pool.name, words.trim_end_matches('.'));
-    Some(
-        Cause::new(Reason::ScaleUpPoolNotReady, summary)
-            .proven_by([proof])
-            .advising([format!("kubectl describe nodepool {}", pool.name)]),
-    )
+    let next = [format!("kubectl describe nodepool {}", pool.name)];
+    Some(Cause::new(Reason::ScaleUpPoolNotReady, summary).proven_by([proof]).advising(next))
 }
 
 /// The newest claim of the pool was given up for want of machines, and none has been launched since.
 fn no_capacity(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scaling, demand: &Demand) -> Option<Cause> {
-    let of_pool = |event: &&EventRecord| {
-        // A claim that is gone is known by its name only: `<pool>-<five characters>`.
-        let named = event.object.rsplit_once('-').is_some_and(|(stem, _)| stem == pool.name);
-        event.object_kind == "NodeClaim" && event.reason == "InsufficientCapacityError" && named
-    };
-    let event = scaling.events.iter().filter(of_pool).filter(|event| event.last.or(event.first).is_some_and(|at| at >= demand.since)).next_back()?;
-    let failed = event.last.or(event.first);
-    let launched_since = group.claims.iter().filter_map(|claim| claim.condition("Launched")).any(|condition| condition.since >= failed);
+    let seen = |event: &EventRecord| event.last.or(event.first);
+    let of_pool = |event: &&EventRecord| event.object_kind == "NodeClaim" && is_claim_of(&event.object, &pool.name);
+    let failures = scaling.events.iter().filter(of_pool).filter_map(|event| Some((event, capacity_failure(event)?)));
+    let (event, words) = failures.filter(|(event, _)| seen(event).is_some_and(|at| at >= demand.since)).max_by_key(|(event, _)| seen(event))?;
+    let launched_since = group.claims.iter().filter_map(|claim| claim.condition("Launched")).any(|condition| condition.since >= seen(event));
     if launched_since {
         return None;
     }
-    let only_spot = pool.requirements.iter().any(|one| one.key == "karpenter.sh/capacity-type" && one.operator == "In" && one.values == ["spot"]);
-    let (reason, machine) = if only_spot { (Reason::CapacitySpot, "spot machine") } else { (Reason::CapacityOnDemand, "machine") };
-    let source = format!("event {} on {} {}", event.reason, event.object_kind, event.object);
-    Some(
-        Cause::new(reason, format!("the cloud has no {machine} for node pool `{}`", pool.name))
-            .proven_by([Proof::new(source, &event.message, failed)])
-            .advising([format!("allow more instance types or zones in the requirements of node pool `{}`", pool.name)]),
-    )
+    let name = &pool.name;
+    let (reason, summary) = if QUOTAS.iter().any(|quota| words.contains(quota)) {
+        (Reason::CapacityQuota, format!("a quota of the AWS account keeps node pool `{name}` from growing"))
+    } else if pool.is_spot() == Some(true) {
+        (Reason::CapacitySpot, format!("the cloud has no spot machine for node pool `{name}`"))
+    } else {
+        (Reason::CapacityOnDemand, format!("the cloud has no machine for node pool `{name}`"))
+    };
+    let proof = Proof::new(format!("event {} on {} {}", event.reason, event.object_kind, event.object), words, seen(event));
+    let next = [format!("allow more instance types or zones in the requirements of node pool `{name}`")];
+    Some(Cause::new(reason, summary).proven_by([proof]).advising(next))
 }
 
 /// What the pool has, and one more machine that would just hold the job, is more than its limits allow.
-fn at_limit(pool: &NodePool, demand: &Demand) -> Option<Cause> {
-    let asked = |resource: &str| match resource {
-        "cpu" => Some(demand.footprint.cpu.0),
-        "memory" => Some(demand.footprint.memory.0),
-        "nodes" => Some(1),
-        _ => None,
+fn at_limit(pool: &NodePool, group: &NodeGroup<'_>, demand: &Demand) -> Option<Cause> {
+    // What a pool starts is known best by what it has started.
+    let smallest = group.claims.iter().map(|claim| &claim.allocatable).filter(|machine| machine.cpu.0 > 0).min_by_key(|machine| machine.cpu);
+    let limit = pool.reached_limits(&demand.footprint, smallest.map(without_storage).as_ref()).into_iter().max_by_key(|limit| limit.for_good)?;
+    let ReachedLimit { resource, limit, in_use, needed, for_good } = limit;
+    let name = &pool.name;
+    let proof = Proof::new(format!("limits of node pool {name}"), format!("{resource}: {in_use} of {limit} in use, {needed} needed"), None);
+    let summary = if for_good {
+        format!("node pool `{name}` can have no machine for the job: its limit is {limit}, one machine needs {needed}")
+    } else {
+        format!("node pool `{name}` is at its limit: {in_use} of {limit} in use")
     };
-    let exceeded = pool.limits.iter().find(|(resource, limit)| {
-        let in_use = pool.in_use.get(*resource).and_then(|text| amount(resource, text)).unwrap_or(0);
-        asked(resource).zip(amount(resource, limit)).is_some_and(|(asked, limit)| in_use.saturating_add(asked) > limit)
-    })?;
-    let (resource, limit) = exceeded;
-    let in_use = pool.in_use.get(resource).map_or("0", String::as_str);
-    let proof = Proof::new(format!("limits of node pool {}", pool.name), format!("{resource}: {in_use} of {limit} in use"), None);
-    let summary = format!("node pool `{}` is at its limit: {in_use} of {limit} {resource} in use", pool.name);
-    let raise = format!("or raise it: kubectl patch nodepool {} --type=merge -p '{{\"spec\":{{\"limits\":{{\"{resource}\":\"MORE\"}}}}}}'", pool.name);
+    let raise = format!("or raise it: kubectl patch nodepool {name} --type=merge -p '{{\"spec\":{{\"limits\":{{\"{resource}\":\"MORE\"}}}}}}'");
     Some(Cause::new(Reason::QueueAtMaximum, summary).proven_by([proof]).advising(["take another size: sbrun sizes".to_owned(), raise]))
 }
 
-fn amount(resource: &str, text: &str) -> Option<u64> {
-    match resource {
-        "cpu" => text.parse::<Cpu>().ok().map(|cpu| cpu.0),
-        "memory" => text.parse::<Memory>().ok().map(|memory| memory.0),
-        _ => text.parse().ok(),
-    }
+/// Karpenter counts what a machine has; of storage a claim tells only what pods may use.
+fn without_storage(machine: &Allocatable) -> Allocatable {
+    Allocatable { ephemeral_storage: None, ..*machine }
 }

@@ -121,3 +121,38 @@ fn capacity_failures_are_told_in_the_clouds_words() {
     assert_eq!(capacity_failure(&event("InsufficientCapacityError", "in other words")), Some("in other words"));
     assert_eq!(capacity_failure(&event("Launched", "insufficient capacity, not at all")), None);
 }
+
+#[test]
+fn words_on_other_pools_prove_nothing() {
+    let taint = |value: &str| Taint { key: "sbrun.dev/size".into(), value: value.into(), effect: "NoSchedule".into() };
+    let pool = NodePool { name: "small".into(), taints: vec![taint("small")], ..NodePool::default() };
+    let limit = "all available instance types exceed limits for nodepool (NodePool=small)";
+    let fits = "no instance type has enough resources, requirements=karpenter.sh/initialized In [true], karpenter.sh/nodepool In [small], \
+                sbrun.dev/size In [small], resources={\"cpu\":\"100\",\"memory\":\"4Gi\",\"pods\":\"1\"}";
+    let own_taint = "did not tolerate taint (taint=sbrun.dev/size=small:NoSchedule)";
+    let labels = "incompatible requirements, label \"team\" does not have known values";
+    for (words, own) in [
+        (limit.to_owned(), vec![limit]),
+        (fits.to_owned(), vec![fits]),
+        (format!("did not tolerate taint (taint=sbrun.dev/size=large:NoSchedule); {limit}"), vec![limit]),
+        (format!("{own_taint}; did not tolerate taint (taint=boot:NoExecute)"), vec![own_taint]),
+        (limit.replace("=small", "=small-2"), vec![]),
+        (fits.replace("nodepool In [small]", "nodepool In [large]"), vec![]),
+        (labels.to_owned(), vec![labels]),
+    ] {
+        assert_eq!(pool.refusals(&format!("Failed to schedule pod, {words}")), own, "{words}");
+    }
+}
+
+#[test]
+fn a_refused_launch_is_told_from_one_that_nobody_has_tried() {
+    let claim = |kind: &str, status: &str, reason: &str| NodeClaim {
+        conditions: vec![ConditionRecord { kind: kind.into(), status: status.into(), reason: reason.into(), ..ConditionRecord::default() }],
+        ..NodeClaim::default()
+    };
+    assert!(claim("Launched", "Unknown", "LaunchFailed").refused_launch().is_some());
+    assert!(claim("Launched", "Unknown", "UnauthorizedOperation").refused_launch().is_some());
+    assert_eq!(claim("Launched", "Unknown", "AwaitingReconciliation").refused_launch(), None);
+    assert_eq!(claim("Launched", "True", "Launched").refused_launch(), None);
+    assert_eq!(claim("Registered", "Unknown", "NodeNotFound").refused_launch(), None);
+}

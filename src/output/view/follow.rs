@@ -189,12 +189,36 @@ struct EventLine<'event> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Details<'event> {
-    Standing { phase: Phase, attempts: u32, reason: Option<Reason>, summary: Option<&'event str>, queue_place: Option<u32>, queue_length: Option<u32> },
-    Attempt { attempt: u32, pod: &'event str },
-    Output { text: Cow<'event, str> },
-    Gap { after: Option<Timestamp>, until: Option<Timestamp>, why: &'event str },
-    Notice { text: &'event str },
-    Finished { outcome: Option<Outcome>, exit_code: Option<u8>, flow_exit_code: Option<i32>, reason: Option<Reason>, summary: Option<&'event str> },
+    Standing {
+        phase: Phase,
+        attempts: u32,
+        reason: Option<Reason>,
+        summary: Option<&'event str>,
+        queue_place: Option<u32>,
+        queue_length: Option<u32>,
+    },
+    Attempt {
+        attempt: u32,
+        pod: &'event str,
+    },
+    Output {
+        text: Cow<'event, str>,
+    },
+    Gap {
+        after: Option<Timestamp>,
+        until: Option<Timestamp>,
+        why: &'event str,
+    },
+    Notice {
+        text: &'event str,
+    },
+    Finished {
+        outcome: Option<Outcome>,
+        exit_code: Option<u8>,
+        flow_exit_code: Option<i32>,
+        reason: Option<Reason>,
+        summary: Option<&'event str>,
+    },
 }
 
 impl<'event> EventLine<'event> {
@@ -283,7 +307,10 @@ mod tests {
         let now: Timestamp = "2026-11-24T10:00:01.123456789Z".parse().unwrap();
         let gap = Gap { after: Some(now), until: None, why: "rotated".into() };
         for (event, expected) in [
-            (JobEvent::Changed(story(None)), r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits","queue_place":null,"queue_length":null}"#),
+            (
+                JobEvent::Changed(story(None)),
+                r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits","queue_place":null,"queue_length":null}"#,
+            ),
             (
                 JobEvent::Heartbeat(story(None)),
                 r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits","queue_place":null,"queue_length":null}"#,

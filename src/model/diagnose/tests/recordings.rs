@@ -74,13 +74,15 @@ impl Moment {
 
     fn scaling(&self) -> Scaling {
         let seen = |at| move |value| Sighting::Seen { value, at };
-        let events: Vec<EventRecord> = self.events().into_iter().filter(|event| matches!(event.object_kind.as_str(), "ConfigMap" | "NodeClaim")).collect();
-        let pools = self.json("nodepools").map(|list| karpenter::pools_of(&list));
+        let events: Vec<EventRecord> =
+            self.events().into_iter().filter(|event| matches!(event.object_kind.as_str(), "ConfigMap" | "NodeClaim")).collect();
+        let karpenter = self.json("nodepools").zip(self.json("nodeclaims")).map(|(pools, claims)| karpenter::recorded(pools, claims));
+        let (pools, claims) = karpenter.unzip();
         Scaling {
             account: self.account().map_or(Sighting::NotAsked, |value| Sighting::Seen { value, at: self.now }),
             autoscaler: self.status().map_or(Sighting::Absent { at: self.now }, seen(self.now)),
             pools: pools.map_or(Sighting::Absent { at: self.now }, |value| Sighting::Seen { value, at: self.now }),
-            claims: self.json("nodeclaims").map(|list| karpenter::claims_of(&list)).unwrap_or_default(),
+            claims: claims.unwrap_or_default(),
             events,
         }
     }
@@ -112,8 +114,11 @@ impl Moment {
         let waiting = pods.iter().filter(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none())).map(attempt_record);
         let mut queue: Vec<WaitingPod> = waiting.map(|pod| WaitingPod { pod: format!("default/{}", pod.pod), created: pod.created }).collect();
         queue.sort_by_key(|pod| pod.created);
-        let neighbours: Vec<NeighbourRecord> =
-            pods.iter().filter(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))).filter_map(neighbour_record).collect();
+        let neighbours: Vec<NeighbourRecord> = pods
+            .iter()
+            .filter(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running")))
+            .filter_map(neighbour_record)
+            .collect();
         Evidence {
             job: Some(record),
             job_seen: Some(self.now),
@@ -196,7 +201,7 @@ const MEANINGS: &[(&str, &str, Option<&str>, Phase, Reason)] = &[
     ("cluster-autoscaler/no-such-size/1-pending", "lost", None, Phase::Pending, Reason::SchedulingNoSuchGroup),
     ("cluster-autoscaler/untolerated-taint/1-pending", "untol", Some("flows-small"), Phase::Pending, Reason::SchedulingTaint),
     ("cluster-autoscaler/untolerated-taint/1-pending", "untol", None, Phase::Pending, Reason::SchedulingTaint),
-    ("cluster-autoscaler/no-capacity/1-scale-up-failed", "starved", Some("flows-xlarge"), Phase::ScalingUp, Reason::CapacitySpot),
+    ("cluster-autoscaler/no-capacity/1-scale-up-failed", "starved", Some("flows-xlarge"), Phase::Pending, Reason::CapacitySpot),
     ("cluster-autoscaler/no-capacity/2-backoff", "starved", Some("flows-xlarge"), Phase::Pending, Reason::CapacitySpot),
     ("cluster-autoscaler/never-joins/1-launched", "alone", Some("flows-xlarge"), Phase::Booting, Reason::NodeBooting),
     ("cluster-autoscaler/never-joins/2-timed-out", "alone", Some("flows-xlarge"), Phase::Pending, Reason::NodeNeverJoined),
@@ -275,10 +280,10 @@ fn what_can_never_fit_ends_the_job() {
 fn a_failed_launch_names_what_aws_said_and_what_the_autoscaler_does() {
     let story = Moment::open("cluster-autoscaler/no-capacity/2-backoff").story("starved", Some("flows-xlarge"));
     let cause = story.cause.expect("a cause");
-    assert_eq!(cause.summary, "AWS has no spot machine for node group `flows-xlarge` in `us-east-1a`");
+    assert_eq!(cause.summary, "the cloud has no spot machine for node group `flows-xlarge` in `us-east-1a`");
     assert!(cause.evidence[0].text.contains("InsufficientInstanceCapacity"), "{:?}", cause.evidence);
     let backoff = story.details.iter().find(|detail| detail.reason == Reason::ScaleUpBackoff).expect("the back-off is told, too");
-    assert_eq!(backoff.next, ["the autoscaler tries again at the earliest at 21:59 UTC, with its default settings"]);
+    assert_eq!(backoff.next[1], "the autoscaler tries again at the earliest at 21:59 UTC, with its default settings");
 }
 
 #[test]
