@@ -1,5 +1,8 @@
 //! Node groups that grow for a job and shrink again, on the Auto Scaling API and the autoscaler's stand-in with simulated nodes.
 
+mod capacity;
+mod waiting;
+
 use serde_json::json;
 
 use crate::common::{cloud::cloud, cluster::eventually};
