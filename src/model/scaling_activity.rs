@@ -70,13 +70,21 @@ impl ScalingActivity {
         }
         let text = self.failure_text();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        Some(if says(&["VcpuLimitExceeded", "current vCPU limit", "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", "InstanceLimitExceeded"]) {
-            LaunchFailure::Quota
-        } else if says(&["InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientHostCapacity", "insufficient capacity"]) {
-            LaunchFailure::Capacity { spot: says(&["Spot", "spot"]) }
-        } else {
-            LaunchFailure::Configuration
-        })
+        Some(
+            if says(&[
+                "VcpuLimitExceeded",
+                "current vCPU limit",
+                "MaxSpotInstanceCountExceeded",
+                "Max spot instance count exceeded",
+                "InstanceLimitExceeded",
+            ]) {
+                LaunchFailure::Quota
+            } else if says(&["InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientHostCapacity", "insufficient capacity"]) {
+                LaunchFailure::Capacity { spot: says(&["Spot", "spot"]) }
+            } else {
+                LaunchFailure::Configuration
+            },
+        )
     }
 
     /// Returns what AWS said about a failure, without what every failure says.

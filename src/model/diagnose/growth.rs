@@ -50,6 +50,7 @@ impl Growth {
         let each: Vec<Vec<Cause>> = groups.iter().map(|group| told(group).map(|cause| with_other_sizes(inquiry, cause)).collect()).collect();
         // Where one group can still grow, what hinders another one is no reason to wait.
         let all_hindered = !each.is_empty() && each.iter().all(|causes| !causes.is_empty());
+        let each_is_open = !each.is_empty() && each.iter().all(Vec::is_empty);
         let all_failing = !each.is_empty() && each.iter().all(|causes| causes.iter().any(is_failure));
         let (failures, mut hindered): (Vec<Cause>, Vec<Cause>) = each.into_iter().flatten().partition(is_failure);
         if !all_hindered {
@@ -58,7 +59,8 @@ impl Growth {
         let failing = if all_failing { failures } else { Vec::new() };
         let refusal = Refusal::of(pod);
         let coming = machine::coming(inquiry, pod.attempt, nodes);
-        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes));
+        let open = all_known(&groups) && each_is_open;
+        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes, open));
         hindered.extend(refusal.as_ref().and_then(|refusal| refusal.for_now(&groups)));
         Self { failing, coming, refused, hindered }
     }
@@ -91,6 +93,11 @@ impl Growth {
         }
         causes
     }
+}
+
+/// Returns whether the account or the autoscaler tells of every group how it is.
+fn all_known(groups: &[NodeGroup<'_>]) -> bool {
+    groups.iter().all(|group| group.account.is_some() || group.status.is_some())
 }
 
 /// Adds what else could take the job, where its own size has no machine to give.
@@ -138,11 +145,14 @@ impl<'a> Refusal<'a> {
     }
 
     /// Returns why no machine will ever come for the pod as it is asked for now.
-    fn for_good(&self, groups: &[NodeGroup<'_>], nodes: &[(&NodeRecord, Obstacle<'_>)]) -> Option<Cause> {
+    ///
+    /// The Cluster Autoscaler says it for all groups of the cluster at once. What it says of one that it passes over for now may be about
+    /// the size's own, unless `open` says that nothing hinders those.
+    fn for_good(&self, groups: &[NodeGroup<'_>], nodes: &[(&NodeRecord, Obstacle<'_>)], open: bool) -> Option<Cause> {
         if self.is_of_karpenter() {
             return self.by_karpenter(groups);
         }
-        if !nodes.is_empty() || !self.message.only_mentions(&PREDICATES) {
+        if !nodes.is_empty() || !(open && self.message.mentions(&PREDICATES) || self.message.only_mentions(&PREDICATES)) {
             return None;
         }
         if self.message.mentions(&["Insufficient "]) {

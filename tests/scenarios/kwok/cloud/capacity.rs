@@ -85,7 +85,8 @@ fn a_fallback_is_taken_once_and_its_price_is_said() {
     lacking.steer(&json!({"failure": "spot-capacity"}));
     let namespace = namespace(&[&lacking, &other]);
     map_with_fallback(&namespace, [&lacking, &other]);
-    let submit = ["submit", "-s", "wanted", "--on-no-capacity", "fallback", "--key", "nightly", "--template", "template.json", "-o", "json", "flow.py"];
+    let submit =
+        ["submit", "-s", "wanted", "--on-no-capacity", "fallback", "--key", "nightly", "--template", "template.json", "-o", "json", "flow.py"];
     let output = namespace.sandbox.command(submit).exits(0).says(&["taking its fallback second-best", "1.06 an hour instead of 0.42"]);
     let report = output.json();
     assert_eq!((&report["outcome"], &report["size"]), (&json!("succeeded"), &json!("second-best")), "{output}");
