@@ -72,7 +72,7 @@ struct PodSums {
 
 impl PodSums {
     fn add(&mut self, pods: Vec<PodFields>) {
-        for pod in pods {
+        for pod in pods.into_iter().filter(|pod| !pod.has_ended()) {
             let Some(node) = pod.node() else {
                 self.add_waiting(pod);
                 continue;
@@ -121,18 +121,24 @@ fn joined(nodes: Seen<Vec<OccupiedNode>>, pods: Seen<(PodScope, PodSums)>) -> Re
         Err(error) => (closed(error, "what runs on the nodes", "list pods", "reading pods")?, PodSums::default()),
     };
     let nodes = match nodes {
-        Ok(mut value) => {
-            value.sort_by(|left, right| left.node.name.cmp(&right.node.name));
-            for node in &mut value {
-                node.load = sums.by_node.get(&node.node.name).copied().unwrap_or_default();
-            }
-            Sighting::Seen { value, at }
-        }
+        Ok(nodes) => Sighting::Seen { value: filled(nodes, &sums), at },
         Err(error) => closed(error, "the nodes", "list nodes", "reading nodes")?,
     };
+    Ok(Occupancy { nodes, pods, waiting: waiting(sums) })
+}
+
+fn filled(mut nodes: Vec<OccupiedNode>, sums: &PodSums) -> Vec<OccupiedNode> {
+    nodes.sort_by(|left, right| left.node.name.cmp(&right.node.name));
+    for node in &mut nodes {
+        node.load = sums.by_node.get(&node.node.name).copied().unwrap_or_default();
+    }
+    nodes
+}
+
+fn waiting(sums: PodSums) -> Vec<WaitingPods> {
     let mut waiting: Vec<WaitingPods> = sums.waiting.into_values().collect();
     waiting.sort_by(|left, right| (left.oldest, &left.node_selector).cmp(&(right.oldest, &right.node_selector)));
-    Ok(Occupancy { nodes, pods, waiting })
+    waiting
 }
 
 /// Returns that something may not be seen; any other trouble is an error.
@@ -181,6 +187,18 @@ async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams
 async fn page<T: Clone + DeserializeOwned>(cluster: &Cluster, url: &str, parameters: ListParams) -> kube::Result<ObjectList<T>> {
     let request = Request::new(url).list(&parameters).map_err(kube::Error::BuildRequest)?;
     cluster.client.request(request).await
+}
+
+/// Returns what lists of nodes and pods come to.
+#[cfg(test)]
+pub(crate) fn of_lists(nodes: &serde_json::Value, pods: &serde_json::Value, at: jiff::Timestamp) -> Occupancy {
+    fn items<T: DeserializeOwned>(list: &serde_json::Value) -> Vec<T> {
+        serde_json::from_value(list["items"].clone()).expect("a list of Kubernetes")
+    }
+    let mut sums = PodSums::default();
+    sums.add(items(pods));
+    let nodes = items::<NodeFields>(nodes).into_iter().map(OccupiedNode::from).collect();
+    Occupancy { nodes: Sighting::Seen { value: filled(nodes, &sums), at }, pods: Sighting::Seen { value: PodScope::Cluster, at }, waiting: waiting(sums) }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub struct NodeGroups {
 }
 
 /// One node group of one size as a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeGroupEntry {
     /// Size profile; `null` for a group that the map does not name.
     pub size: Option<String>,
@@ -108,7 +108,7 @@ pub struct Hindrance {
 }
 
 /// One machine as a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MachineEntry {
     /// Node, once registered.
     pub node: Option<String>,
@@ -404,3 +404,6 @@ fn share(entry: &NodeGroupEntry, written: impl Fn(&Amounts) -> String) -> String
     let part = |amounts: &Option<Amounts>| amounts.as_ref().map_or_else(|| UNKNOWN.to_owned(), &written);
     format!("{}/{}", part(&entry.requests), part(&entry.allocatable))
 }
+
+#[cfg(test)]
+mod tests;
