@@ -240,11 +240,17 @@ async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], ui:
         ui.status(&format!("{} in cluster {}", changes.summary(), cluster.server));
     }
     if arguments.diff {
+        for change in &found {
+            if let Some(conflict) = &change.conflict {
+                ui.warning(&format!("{}: {conflict}; applying it needs `--force-conflicts`", change.object));
+            }
+        }
         ui.show(&changes, |ui| changes.differences(ui.data_painter()), || changes.names())?;
         return Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if !changes.is_empty() {
         ui.status(&changes.differences(ui.painter()));
+        apply::check_conflicts(&found)?;
         let agreed =
             ui.confirm(&format!("Apply this to cluster {}?", cluster.server)).map_err(|error| error.hinted("or look first with `--diff`"))?;
         if !agreed {

@@ -271,7 +271,8 @@ fn changed(pointer: &str, fields: Value) -> Value {
 fn what_is_there_may_be_changed_and_ended_but_not_against_the_rules() {
     let namespace = namespace();
     // Before the policy: it breaks every rule, and it must be able to end and to go.
-    namespace.kubectl(&["create", "job", "older", "--image=x"]);
+    let pod = json!({"restartPolicy": "Never", "nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "x"}]});
+    namespace.apply(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "older"}, "spec": {"template": {"spec": pod}}}));
     drop(namespace.sandbox.command(["setup", "--apply", "--yes"]).exits(0));
     await_policy(&namespace);
     namespace.kubectl(&["label", "job", "older", "team=data"]);
