@@ -12,6 +12,7 @@ pub mod labels;
 pub mod logs;
 pub mod manifest;
 pub mod observe;
+pub mod occupancy;
 mod reading;
 pub mod retry;
 pub mod setup;

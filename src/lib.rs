@@ -113,6 +113,7 @@ fn start(cli: Cli, environment: Environment, ui: &mut Ui) -> Result<ExitCode> {
 fn install_panic_hook() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        ui::give_terminal_back();
         usual(info);
         ui::bug();
         process::exit(i32::from(ExitCode::INTERNAL.0));

@@ -11,6 +11,7 @@ use k8s_openapi::{
         apis::meta::v1::{Condition, ObjectMeta},
     },
 };
+use jiff::Timestamp;
 use kube::{
     Api,
     api::{ApiResource, ListParams},
@@ -30,7 +31,7 @@ use crate::{
     model::{
         duration,
         evidence::{ConditionRecord, EventRecord},
-        node_group::{NODE_POOL, NodeClaim, NodePool, Requirement, Sighting, is_spot},
+        node_group::{INSTANCE_TYPE, NODE_POOL, NodeClaim, NodePool, Requirement, Sighting, ZONE, is_spot},
         node_pool::is_claim_of,
     },
 };
@@ -41,10 +42,6 @@ const API_VERSION: &str = "karpenter.sh/v1";
 const EVENTS: &str = "default";
 /// Kind of its objects that stand for one machine each.
 const NODE_CLAIM: &str = "NodeClaim";
-/// Label of the instance type of nodes and claims.
-const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
-/// Label of the Availability Zone of nodes and claims.
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How much of Karpenter to look at. NodePools are few, and always all of them are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +116,7 @@ struct ClaimStatus {
     node_name: Option<String>,
     #[serde(rename = "providerID")]
     provider_id: Option<String>,
+    last_pod_event_time: Option<Timestamp>,
 }
 
 /// Looks at Karpenter. Nothing of it fails: what could not be seen is said instead.
@@ -238,6 +236,7 @@ fn claim_record(claim: ClaimObject) -> NodeClaim {
         node: status.node_name.filter(|name| !name.is_empty()),
         provider_id: status.provider_id.filter(|id| !id.is_empty()),
         allocatable: allocatable(Some(&status.allocatable)),
+        last_pod_event: status.last_pod_event_time,
     }
 }
 

@@ -308,6 +308,20 @@ pub struct NodeRecord {
     pub provider_id: Option<String>,
 }
 
+impl NodeRecord {
+    /// Returns the condition Ready.
+    #[must_use]
+    pub fn readiness(&self) -> Option<&ConditionRecord> {
+        self.conditions.iter().find(|condition| condition.kind == "Ready")
+    }
+
+    /// Returns the condition Ready when it is not `True`.
+    #[must_use]
+    pub fn unready(&self) -> Option<&ConditionRecord> {
+        self.readiness().filter(|condition| condition.status != "True")
+    }
+}
+
 /// A pod that shares the nodes with this job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeighbourRecord {

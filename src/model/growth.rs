@@ -8,7 +8,7 @@ mod pool;
 
 use jiff::Timestamp;
 
-pub(crate) use self::group::never_joined_advice;
+pub(crate) use self::group::{is_failure_of, never_joined_advice};
 use crate::model::{
     footprint::Footprint,
     node_group::{NodeGroup, Scaling},

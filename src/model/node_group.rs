@@ -23,6 +23,12 @@ pub const EKS_NODE_GROUP: &str = "eks.amazonaws.com/nodegroup";
 pub const EKSCTL_NODE_GROUP: &str = "alpha.eksctl.io/nodegroup-name";
 /// Label of nodes of a Karpenter NodePool.
 pub const NODE_POOL: &str = "karpenter.sh/nodepool";
+/// Label of a node's or claim's instance type.
+pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+/// Label of a node's or claim's Availability Zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Length of a UUID.
+const UUID: usize = 36;
 /// Labels that tell spot machines from others, with the value that means spot, in the order of asking.
 const SPOT_LABELS: [(&str, &str); 6] = [
     ("eks.amazonaws.com/capacityType", "SPOT"),
@@ -240,6 +246,8 @@ pub struct NodeClaim {
     pub provider_id: Option<String>,
     /// What pods will have of it.
     pub allocatable: Allocatable,
+    /// `status.lastPodEventTime`: when a pod last came or went.
+    pub last_pod_event: Option<Timestamp>,
 }
 
 impl NodeClaim {
@@ -299,9 +307,17 @@ pub fn is_called(name: &str, group: &str, tags: &BTreeMap<String, String>) -> bo
 /// `eks-<name>-<uuid>`.
 #[must_use]
 pub fn is_named(name: &str, group: &str) -> bool {
-    const UUID: usize = 36;
     let managed = || group.strip_prefix("eks-").and_then(|rest| rest.strip_prefix(name)).and_then(|rest| rest.strip_prefix('-'));
     group == name || managed().is_some_and(|uuid| uuid.len() == UUID && uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()))
+}
+
+/// Returns the names that nodes of a node group may carry in a label: its own, or that from which EKS or eksctl made the name of its
+/// Auto Scaling group, `eks-<name>-<uuid>` and `eksctl-<cluster>-nodegroup-<name>-NodeGroup-…`.
+#[must_use]
+pub fn label_names(group: &str) -> Vec<&str> {
+    let of_eks = group.strip_prefix("eks-").and_then(|rest| rest.get(..rest.len().checked_sub(UUID + 1)?)).filter(|name| is_named(name, group));
+    let of_eksctl = || group.strip_prefix("eksctl-")?.split_once("-nodegroup-")?.1.rsplit_once("-NodeGroup-").map(|(name, _)| name);
+    [Some(group), of_eks, of_eksctl()].into_iter().flatten().collect()
 }
 
 /// Returns whether a node is a spot machine by its labels; none when no label in use says either.
@@ -327,6 +343,16 @@ mod tests {
         assert!(!is_named("flows", "eks-flows-small-1ac6b2b4-8f0c-43a6-9d2e-0f5a7f3f8a11"));
         assert!(!is_named("flows-small", "flows-small-2"));
         assert!(is_called("flows", "eks-1ac6b2b4", &BTreeMap::from([("eks:nodegroup-name".to_owned(), "flows".to_owned())])));
+    }
+
+    #[test]
+    fn nodes_carry_the_name_that_the_group_was_made_from() {
+        assert_eq!(label_names("flows"), ["flows"]);
+        let managed = "eks-flows-small-1ac6b2b4-8f0c-43a6-9d2e-0f5a7f3f8a11";
+        assert_eq!(label_names(managed), [managed, "flows-small"]);
+        let eksctl = "eksctl-prod-nodegroup-flows-NodeGroup-1B2C3D";
+        assert_eq!(label_names(eksctl), [eksctl, "flows"]);
+        assert_eq!(label_names("eks-é"), ["eks-é"]);
     }
 
     #[test]

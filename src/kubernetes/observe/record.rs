@@ -24,7 +24,6 @@ use crate::{
         },
         footprint::{Allocatable, Footprint},
         launch_plan::{Taint, Toleration},
-        quantity::{Cpu, Memory},
     },
 };
 
@@ -316,29 +315,8 @@ pub fn pod_footprint(pod: &PodSpec) -> Footprint {
     let requests = |container: &v1::Container| footprint(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
     let inits = || pod.init_containers.iter().flatten();
     let is_sidecar = |container: &&v1::Container| container.restart_policy.as_deref() == Some("Always");
-    let together = pod.containers.iter().chain(inits().filter(is_sidecar)).map(requests).fold(Footprint::default(), sum);
-    inits().filter(|container| !is_sidecar(container)).map(requests).fold(together, largest)
-}
-
-fn sum(left: Footprint, right: Footprint) -> Footprint {
-    Footprint {
-        cpu: Cpu(left.cpu.0.saturating_add(right.cpu.0)),
-        memory: Memory(left.memory.0.saturating_add(right.memory.0)),
-        gpu: left.gpu.saturating_add(right.gpu),
-        ephemeral_storage: match (left.ephemeral_storage, right.ephemeral_storage) {
-            (Some(left), Some(right)) => Some(Memory(left.0.saturating_add(right.0))),
-            (left, right) => left.or(right),
-        },
-    }
-}
-
-fn largest(left: Footprint, right: Footprint) -> Footprint {
-    Footprint {
-        cpu: left.cpu.max(right.cpu),
-        memory: left.memory.max(right.memory),
-        gpu: left.gpu.max(right.gpu),
-        ephemeral_storage: left.ephemeral_storage.max(right.ephemeral_storage),
-    }
+    let together = pod.containers.iter().chain(inits().filter(is_sidecar)).map(requests).fold(Footprint::default(), Footprint::plus);
+    inits().filter(|container| !is_sidecar(container)).map(requests).fold(together, Footprint::or_larger)
 }
 
 fn footprint(resources: Option<&BTreeMap<String, Quantity>>) -> Footprint {

@@ -200,13 +200,6 @@ impl AttemptRecord {
     }
 }
 
-impl NodeRecord {
-    /// Returns the condition Ready when it is not `True`.
-    pub(super) fn unready(&self) -> Option<&ConditionRecord> {
-        self.conditions.iter().find(|condition| condition.kind == "Ready" && condition.status != "True")
-    }
-}
-
 /// Returns `time` after some seconds, within what a timestamp can hold.
 pub(super) fn after(time: Timestamp, seconds: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)

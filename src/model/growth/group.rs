@@ -189,7 +189,8 @@ pub(crate) fn never_joined_advice(group: &str) -> [String; 2] {
     ]
 }
 
-fn is_failure_of(event: &EventRecord, group: &str) -> bool {
+/// Returns whether an event tells of a failure to grow this group.
+pub(crate) fn is_failure_of(event: &EventRecord, group: &str) -> bool {
     let failed = matches!(event.reason.as_str(), "ScaleUpFailed" | "ScaleUpTimedOut" | "FailedToScaleUpGroup");
     failed && names(event, group)
 }
