@@ -97,7 +97,7 @@ where
         return Explained::Closed(explain_credentials(credentials, origin));
     }
     match error {
-        SdkError::ServiceError(refused) => explain_code(refused.err(), action, origin),
+        SdkError::ServiceError(refused) if refused.err().code().is_some() => explain_code(refused.err(), action, origin),
         SdkError::TimeoutError(_) => Explained::Refused(
             Error::unreachable(format!("AWS Auto Scaling in region `{}` did not answer in time", origin.region.unwrap_or_default()))
                 .hinted("is the network slow, or a proxy in between? see `HTTPS_PROXY` and `NO_PROXY`"),
@@ -155,7 +155,6 @@ fn explain_code<E: ProvideErrorMetadata>(error: &E, action: &str, origin: &Origi
     } else if code == "ValidationError" && words.contains("name not found") {
         Error::failed(format!("AWS has no such Auto Scaling group in region `{region}`")).caused_by_all(said)
     } else {
-        let code = if code.is_empty() { "no code" } else { code };
         Error::unreachable(format!("AWS Auto Scaling in region `{region}` refused `{action}`: {code}")).caused_by_all(said)
     })
 }

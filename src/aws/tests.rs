@@ -22,7 +22,7 @@ const QUICK: Limits = Limits {
     region: Duration::from_millis(500),
     connect: Duration::from_millis(500),
     attempt: Duration::from_millis(300),
-    call: Duration::from_millis(700),
+    call: Duration::from_secs(5),
     question: Duration::from_secs(5),
     closed: Duration::from_secs(60),
 };
