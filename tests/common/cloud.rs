@@ -115,17 +115,22 @@ impl Cloud {
 
     /// Starts the autoscaler, unless it runs.
     pub(crate) fn start_autoscaler(&self) {
+        self.start_autoscaler_with(&[]);
+    }
+
+    /// Starts the autoscaler with further flags, unless it runs.
+    pub(crate) fn start_autoscaler_with(&self, flags: &[&str]) {
         let mut running = self.autoscaler.lock().unwrap();
         if running.is_some() {
             return;
         }
         let mut command = Command::new(&self.cluster.program);
         command.args(["autoscaler", "--kubeconfig", self.cluster.kubeconfig(), "--aws-endpoint", &self.endpoint, "--cluster", CLUSTER]);
-        *running = Some(announced(command.args(self.autoscaler_flags).stderr(log(&self.cluster, "autoscaler"))).0);
+        *running = Some(announced(command.args(self.autoscaler_flags).args(flags).stderr(log(&self.cluster, "autoscaler"))).0);
     }
 
-    /// Kills the autoscaler; only who has the cloud alone may.
-    pub(crate) fn stop_autoscaler(&self, _alone: &CloudNamespace) {
+    /// Kills the autoscaler: for a test that has the cloud to itself, see [`Self::namespace_alone`].
+    pub(crate) fn end_autoscaler(&self) {
         if let Some(mut running) = self.autoscaler.lock().unwrap().take() {
             running.kill().unwrap();
             running.wait().unwrap();
