@@ -111,6 +111,7 @@ pub(super) fn busy(mut node: OccupiedNode) -> OccupiedNode {
 
 /// Returns a group with instances in service.
 pub(super) fn mk_group(name: &str, desired_size: u32, max_size: u32, instances: &[&str]) -> AccountGroup {
-    let instance = |id: &&str| Instance { id: (*id).to_owned(), lifecycle: "InService".into(), zone: "eu-west-1a".into(), healthy: true, ..Instance::default() };
+    let instance =
+        |id: &&str| Instance { id: (*id).to_owned(), lifecycle: "InService".into(), zone: "eu-west-1a".into(), healthy: true, ..Instance::default() };
     AccountGroup { name: name.into(), desired_size, max_size, instances: instances.iter().map(instance).collect(), ..AccountGroup::default() }
 }

@@ -206,7 +206,7 @@ fn an_autoscaler_that_is_down() {
     let group = cloud().group("nobody-home", &json!({}));
     let namespace = cloud().namespace_alone();
     namespace.map_groups(&[&group]);
-    cloud().stop_autoscaler(&namespace);
+    cloud().end_autoscaler();
     let kubectl = |arguments: &[&str]| cloud().cluster.kubectl_ok(&[&["-n", "kube-system"], arguments].concat());
     let name = namespace.submit(&["-s", "nobody-home"]);
     // It counts as down when it has been silent for three minutes; its last word is made as old as that.
