@@ -127,6 +127,8 @@ pub enum Command {
     Rerun(commands::rerun::RerunArgs),
     /// Remove finished jobs and whatever belongs to them
     Clean(commands::clean::CleanArgs),
+    /// Show node groups: what each has, whether it grows, why it cannot, when idle nodes go
+    Nodes(commands::nodes::NodesArgs),
     /// Show the sizes that the instance map offers
     Sizes(commands::sizes::SizesArgs),
     /// Print or apply what a cluster needs: namespace, rights, admission policy

@@ -8,6 +8,7 @@ pub mod generate;
 pub mod interrupt;
 pub mod list;
 pub mod logs;
+pub mod nodes;
 pub mod references;
 pub mod rerun;
 pub mod setup;
@@ -31,6 +32,7 @@ pub async fn run(command: Command, context: &Context, ui: &mut Ui) -> Result<Exi
         Command::Cancel(arguments) => cancel::cancel(&arguments, context, ui).await,
         Command::Rerun(arguments) => rerun::rerun(&arguments, context, ui).await,
         Command::Clean(arguments) => clean::clean(&arguments, context, ui).await,
+        Command::Nodes(arguments) => nodes::nodes(&arguments, context, ui).await,
         Command::Setup(arguments) => setup::setup(&arguments, context, ui).await,
         Command::Sizes(arguments) => sizes::sizes(&arguments, context, ui).await,
         Command::Config(arguments) => config::config(&arguments, context, ui).await,

@@ -1,6 +1,7 @@
 //! `sbrun submit`: resolve → check → package → create → follow → verdict → exit code.
 
 pub mod args;
+pub mod fallback;
 pub mod launch;
 pub mod resolve;
 pub mod result_file;
@@ -20,7 +21,10 @@ use crate::{
         jobs, manifest,
     },
     local::{self, Enforcement, LocalOptions, Run},
-    model::{exit_code::ExitCode, launch_plan::LaunchPlan},
+    model::{
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnNoCapacity},
+    },
     output::{
         ui::Ui,
         view::{manifests, submitted},
@@ -62,7 +66,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let planning = resolve::plan(arguments, context, Target::Cluster(&namespace), &decided);
     if arguments.dry_run == Some(DryRun::Client) {
         let mut resolved = planning.await?;
-        resolve::tell(&decided, &resolved, ui);
+        resolve::tell(&decided, &resolved, arguments.detach, ui);
         resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
@@ -78,7 +82,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
     let checking = async {
         let resolved = planning.await?;
-        resolve::tell(&decided, &resolved, ui);
+        resolve::tell(&decided, &resolved, arguments.detach, ui);
         for warning in checks::check(cluster, &resolved.plan, purpose).await? {
             ui.warning(&warning);
         }
@@ -92,7 +96,16 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
     let Resolved { plan, .. } = resolved;
-    launch::on_cluster(plan, cluster.clone(), options, context, ui, results).await
+    let again = options.again()?;
+    let launched = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui).await?;
+    let launched = match launched.no_capacity() {
+        Some(_) if plan.on_no_capacity == OnNoCapacity::Fallback => {
+            let plan = fallback::plan(arguments, plan, context, cluster, ui).await?;
+            launch::on_cluster(plan, cluster.clone(), again, context, ui).await?
+        }
+        _ => launched,
+    };
+    launched.conclude(ui, results)
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
@@ -101,7 +114,7 @@ async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &C
     let cluster = if wants_map { context.connect(None).await.ok() } else { None };
     let decided = resolve::decide(arguments, context, cluster.as_ref(), files).await?;
     let mut resolved = resolve::plan(arguments, context, Target::Here(local::machine()?), &decided).await?;
-    resolve::tell(&decided, &resolved, ui);
+    resolve::tell(&decided, &resolved, arguments.detach, ui);
     resolved.plan.user = context.user(None).await;
     if arguments.dry_run.is_some() {
         return dry_run_here(&resolved.plan, ui);

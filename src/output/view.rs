@@ -3,7 +3,10 @@
 pub mod changes;
 pub mod follow;
 pub mod job_list;
+pub mod machine_history;
 pub mod manifests;
+pub mod node_group;
 pub mod report;
 pub mod story;
 pub mod submitted;
+pub mod watch;

@@ -3,6 +3,8 @@
 //	test-cluster kwok --dir DIR [flags]       control plane whose nodes are simulated; needs no root
 //	test-cluster real --dir DIR [flags]       control plane, kubelets and containers; needs root
 //	test-cluster registry --listen ADDR ...   a container registry with faults on demand
+//	test-cluster autoscaler ...               stand-in for the Cluster Autoscaler; see autoscaler.go
+//	test-cluster instances ...                instances of Auto Scaling groups become simulated nodes
 //	test-cluster COMPONENT [flags]            etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
 //	                                          kubelet, kubectl or kwok-controller: upstream's own command
 //
@@ -42,6 +44,9 @@ var commands = map[string]func() *cobra.Command{
 	"real":     newRealTier,
 	"registry": newRegistry,
 
+	"autoscaler": newAutoscaler,
+	"instances":  newInstances,
+
 	"etcd":                    newEtcd,
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
@@ -63,7 +68,7 @@ func main() {
 	}
 	command, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: test-cluster kwok|real|registry|etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl|kwok-controller [flags]")
+		fmt.Fprintln(os.Stderr, "usage: test-cluster kwok|real|registry|autoscaler|instances|etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl|kwok-controller [flags]")
 		os.Exit(2)
 	}
 	os.Args = args // the components read os.Args themselves
