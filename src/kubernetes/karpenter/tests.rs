@@ -102,6 +102,7 @@ fn a_recorded_claim_is_one_machine() {
                 gpu: 0,
                 ephemeral_storage: Some(Memory::from_mib(20 * 1024))
             },
+            last_pod_event: time("2026-11-23T22:47:10Z"),
             ..NodeClaim::default()
         }
     );
