@@ -38,6 +38,7 @@ fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "records hold times that may be unknown")]
 fn time(text: &str) -> Option<Timestamp> {
     Some(text.parse().expect(text))
 }
