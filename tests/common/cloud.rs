@@ -201,12 +201,6 @@ impl Cloud {
     pub(crate) fn call(&self, service: &str, operation: &str, parameters: &Value) -> Value {
         self.order("call", &json!({"service": service, "operation": operation, "parameters": parameters}))
     }
-
-    /// Returns the autoscaler's status ConfigMap.
-    pub(crate) fn status(&self) -> Value {
-        let text = self.cluster.kubectl_ok(&["-n", "kube-system", "get", "configmap", "cluster-autoscaler-status", "-o", "json"]);
-        serde_json::from_str(&text).unwrap()
-    }
 }
 
 /// Returns where a child of the cloud writes what it does.
@@ -226,8 +220,8 @@ impl Group {
     /// Takes a machine away, as AWS does; returns the instance. `loss` is a name of `tests/aws/words.py`.
     #[track_caller]
     pub(crate) fn lose(&self, loss: &str) -> String {
-        let lost = self.cloud.order(&format!("groups/{}/lose", self.name), &json!({"loss": loss}));
-        lost["instance"].as_str().unwrap().to_owned()
+        let answer = self.cloud.order(&format!("groups/{}/lose", self.name), &json!({"loss": loss}));
+        answer["instance"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]

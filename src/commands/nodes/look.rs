@@ -174,19 +174,19 @@ impl Observer {
                 return None;
             }
             let name = self.map.as_ref().and_then(|map| map.cluster.name.as_ref()).map(|name| name.value.as_str());
-            Some(self.account.discover(name).await)
+            Some(Box::pin(self.account.discover(name)).await)
         };
-        let named = async { if names.is_empty() { (Sighting::NotAsked, Vec::new()) } else { self.account.observe(&names, since).await } };
-        let ((mut named, unknown), discovered) = tokio::join!(named, discovered);
-        match (&mut named, discovered) {
+        let of_map = async { if names.is_empty() { (Sighting::NotAsked, Vec::new()) } else { Box::pin(self.account.observe(&names, since)).await } };
+        let ((mut groups, unknown), discovered) = tokio::join!(of_map, discovered);
+        match (&mut groups, discovered) {
             (Sighting::Seen { value, .. }, Some(Sighting::Seen { value: more, .. })) => {
                 let known: BTreeSet<String> = value.iter().map(|group| group.name.clone()).collect();
                 value.extend(more.into_iter().filter(|group| !known.contains(&group.name)));
             }
-            (Sighting::NotAsked, Some(found)) => named = found,
+            (Sighting::NotAsked, Some(found)) => groups = found,
             _ => {}
         }
-        (named, unknown)
+        (groups, unknown)
     }
 
     /// Returns what picks the nodes of the sizes: their own labels, and the labels of their groups. None means all nodes.

@@ -107,7 +107,7 @@ fn nodes_come_and_go() {
     assert_eq!(Surroundings::new(SMALL).nodes([node]).only().machines[0].state, MachineState::Leaving);
     // A node that is new gets ready; an old one has been.
     let unready = |node: &mut crate::model::occupancy::OccupiedNode| {
-        node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }]
+        node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }];
     };
     let mut new = mk_node("n", &[("size", "small")]);
     unready(&mut new);

@@ -58,7 +58,7 @@ fn the_stand_in_leaves_what_the_autoscaler_left() {
     };
     let groups = [group("small", "m5.xlarge", 5), group("xlarge", "r5.4xlarge", 3), group("single", "m5.xlarge", 1)];
     let stage = Stage { cloud, groups, statuses: Statuses::of(cloud) };
-    stage.from_zero();
+    stage.rises_from_zero();
     stage.rejections();
     stage.max_size();
     stage.no_capacity();
@@ -67,7 +67,7 @@ fn the_stand_in_leaves_what_the_autoscaler_left() {
 }
 
 impl Stage {
-    fn from_zero(&self) {
+    fn rises_from_zero(&self) {
         self.groups[0].steer(&json!({"boot_seconds": 4}));
         self.restart(&[]);
         let all = &["small", "xlarge", "single"];
