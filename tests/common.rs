@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod cloud;
 pub(crate) mod cluster;
 pub(crate) mod karpenter;
 #[macro_use]

@@ -97,7 +97,7 @@ where
         return Explained::Closed(explain_credentials(credentials, origin));
     }
     match error {
-        SdkError::ServiceError(refused) => explain_code(refused.err(), action, origin),
+        SdkError::ServiceError(refused) if refused.err().code().is_some() => explain_code(refused.err(), action, origin),
         SdkError::TimeoutError(_) => Explained::Refused(
             Error::unreachable(format!("AWS Auto Scaling in region `{}` did not answer in time", origin.region.unwrap_or_default()))
                 .hinted("is the network slow, or a proxy in between? see `HTTPS_PROXY` and `NO_PROXY`"),
@@ -149,13 +149,12 @@ fn explain_code<E: ProvideErrorMetadata>(error: &E, action: &str, origin: &Origi
         let who = words.strip_prefix("User: ").and_then(|rest| rest.split_once(" is not authorized")).map_or("you", |(who, _)| who);
         Error::not_allowed(format!("{who} may not `autoscaling:{action}` in AWS"))
             .caused_by_all(words.split_once(" because ").map(|(_, why)| why.to_owned()))
-            .hinted("ask for a role that may `autoscaling:DescribeAutoScalingGroups` and `autoscaling:DescribeScalingActivities`")
+            .hinted("`sbrun setup iam-users` prints the policy that allows it")
     } else if THROTTLED.contains(&code) {
         Error::unreachable(format!("AWS asks for fewer requests ({code})")).hinted("others in the account ask as well; try again later")
     } else if code == "ValidationError" && words.contains("name not found") {
         Error::failed(format!("AWS has no such Auto Scaling group in region `{region}`")).caused_by_all(said)
     } else {
-        let code = if code.is_empty() { "no code" } else { code };
         Error::unreachable(format!("AWS Auto Scaling in region `{region}` refused `{action}`: {code}")).caused_by_all(said)
     })
 }

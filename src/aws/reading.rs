@@ -21,7 +21,7 @@ pub(super) fn from_group(group: AutoScalingGroup) -> Option<AccountGroup> {
     let tags = group.tags.unwrap_or_default().into_iter();
     let suspended = group.suspended_processes.unwrap_or_default().into_iter();
     Some(AccountGroup {
-        name: group.auto_scaling_group_name?,
+        name: group.auto_scaling_group_name.filter(|name| !name.is_empty())?,
         min_size: number(group.min_size),
         max_size: number(group.max_size),
         desired_size: number(group.desired_capacity),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, NodeSelectorRequirement, Taint},
     apimachinery::pkg::{
@@ -11,7 +12,6 @@ use k8s_openapi::{
         apis::meta::v1::{Condition, ObjectMeta},
     },
 };
-use jiff::Timestamp;
 use kube::{
     Api,
     api::{ApiResource, ListParams},

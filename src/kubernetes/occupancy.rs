@@ -202,7 +202,11 @@ pub(crate) fn of_lists(nodes: &serde_json::Value, pods: &serde_json::Value, at: 
     let mut sums = PodSums::default();
     sums.add(items(pods));
     let nodes = items::<NodeFields>(nodes).into_iter().map(OccupiedNode::from).collect();
-    Occupancy { nodes: Sighting::Seen { value: filled(nodes, &sums), at }, pods: Sighting::Seen { value: PodScope::Cluster, at }, waiting: waiting(sums) }
+    Occupancy {
+        nodes: Sighting::Seen { value: filled(nodes, &sums), at },
+        pods: Sighting::Seen { value: PodScope::Cluster, at },
+        waiting: waiting(sums),
+    }
 }
 
 #[cfg(test)]

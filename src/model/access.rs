@@ -72,3 +72,23 @@ pub const WORKER: &[Right] = &[
     right("", "pods/log", &["get", "list", "watch"], "output of a flow run that crashed"),
     right("", "events", &["get", "list", "watch"], "why a pod does not start"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_right() {
+        let page = include_str!("../../docs/security.md");
+        let first_column = |right: &Right| format!("| `{}` | {}", right.resource, right.verbs.join(", "));
+        for right in JOBS {
+            assert!(page.contains(&format!("{} | {} |", first_column(right), right.purpose)), "{right:?}");
+        }
+        for right in NODES.iter().chain(AUTOSCALER).chain(NODE_EVENTS) {
+            assert!(
+                page.lines().any(|line| line.starts_with(&first_column(right)) && line.ends_with(&format!("| {} |", right.purpose))),
+                "{right:?}"
+            );
+        }
+    }
+}

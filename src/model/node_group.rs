@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     autoscaler_status::{AutoscalerStatus, GroupStatus},
+    autoscaler_tags,
     evidence::{ConditionRecord, EventRecord},
     footprint::Allocatable,
     launch_plan::Taint,
@@ -299,7 +300,7 @@ impl<'a> NodeGroup<'a> {
 /// Returns whether an Auto Scaling group is the one that the instance map names, by its own name or by that of its EKS managed node group.
 #[must_use]
 pub fn is_called(name: &str, group: &str, tags: &BTreeMap<String, String>) -> bool {
-    is_named(name, group) || tags.get("eks:nodegroup-name").is_some_and(|tag| tag == name)
+    is_named(name, group) || tags.get(autoscaler_tags::EKS_NODE_GROUP).is_some_and(|tag| tag == name)
 }
 
 /// Returns whether `group`, the name of an Auto Scaling group, is `name` or what EKS makes of a managed node group of that name:

@@ -3,6 +3,8 @@
 //	test-cluster kwok --dir DIR [flags]       control plane whose nodes are simulated; needs no root
 //	test-cluster real --dir DIR [flags]       control plane, kubelets and containers; needs root
 //	test-cluster registry --listen ADDR ...   a container registry with faults on demand
+//	test-cluster autoscaler ...               stand-in for the Cluster Autoscaler; see autoscaler.go
+//	test-cluster instances ...                instances of Auto Scaling groups become simulated nodes
 //	test-cluster COMPONENT [flags]            etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
 //	                                          kubelet, kubectl or kwok-controller: upstream's own command
 //
@@ -10,7 +12,7 @@
 // controller, garbage collection, quota, the scheduler. Not real in tier kwok: nodes and pods, whose
 // states follow stages.yaml, and logs, which come from files or annotations through the kubelet's own
 // log reader. Real in tier real: kubelet, containerd, runc, pulls, cgroups, out-of-memory kills, logs.
-// Not real anywhere: a cloud, kube-proxy, DNS, storage classes, and TLS to the registry.
+// Not real anywhere: a cloud (but see autoscaler.go, instances.go and ../aws), kube-proxy, DNS, storage classes, and TLS to the registry.
 //
 // Each component is a child process (this binary again), never a goroutine: upstream's commands share
 // process-wide state such as signal handlers, which panic when installed twice, feature gates, log
@@ -42,6 +44,9 @@ var commands = map[string]func() *cobra.Command{
 	"real":     newRealTier,
 	"registry": newRegistry,
 
+	"autoscaler": newAutoscaler,
+	"instances":  newInstances,
+
 	"etcd":                    newEtcd,
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
@@ -63,7 +68,7 @@ func main() {
 	}
 	command, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: test-cluster kwok|real|registry|etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl|kwok-controller [flags]")
+		fmt.Fprintln(os.Stderr, "usage: test-cluster kwok|real|registry|autoscaler|instances|etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl|kwok-controller [flags]")
 		os.Exit(2)
 	}
 	os.Args = args // the components read os.Args themselves

@@ -20,7 +20,8 @@ use super::sandbox::Sandbox;
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    program: PathBuf,
+    /// The cluster's program, which has further commands.
+    pub(crate) program: PathBuf,
     /// What the cluster said when it was ready.
     pub(crate) ready: Value,
     // Ends the cluster when this process ends: its standard input closes.
@@ -68,16 +69,14 @@ pub(crate) fn real() -> &'static Cluster {
 }
 
 impl Cluster {
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    /// Starts a cluster of a tier.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let program = PathBuf::from(std::env::var("SBRUN_TEST_CLUSTER").expect("tests/run names the cluster's program in SBRUN_TEST_CLUSTER"));
         let parent = std::env::var("SBRUN_TEST_DIR").expect("tests/run names a folder for state in SBRUN_TEST_DIR");
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent).unwrap();
         let mut command = Command::new(&program);
         command.args(&arguments[..1]).arg("--dir").arg(folder.path()).args(&arguments[1..]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the cluster did not start: {line:?}"));
+        let (child, ready) = announced(&mut command);
         Self { program, ready, _child: child, _folder: folder }
     }
 
@@ -196,6 +195,31 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Submits a flow detached with these arguments and returns the Job's name.
+    #[track_caller]
+    pub(crate) fn submit(&self, arguments: &[&str]) -> String {
+        self.sandbox.write("flow.py", "print('hello')\n");
+        self.sandbox.command([&["submit", "-d", "-o", "name"], arguments, &["flow.py"]].concat()).exits(0).text().trim().to_owned()
+    }
+
+    /// Asks `why` until the job waits for `reason`, and returns the answer.
+    #[track_caller]
+    pub(crate) fn why(&self, name: &str, reason: &str) -> Value {
+        let mut last = Value::Null;
+        let mut tries = 0;
+        while last["reason"] != json!(reason) {
+            last = self.sandbox.command(["why", name, "-o", "json"]).exits(0).json();
+            tries += 1;
+            assert!(tries < 180, "never {reason}: {last:#}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert!(!last["evidence"].as_array().unwrap().is_empty(), "no evidence: {last:#}");
+        assert!(last["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{last:#}");
+        last
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -204,6 +228,16 @@ impl Drop for Namespace {
         }
         drop(self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"], None));
     }
+}
+
+/// Starts what says in one line of JSON that it is ready, and ends when its standard input does; returns both.
+#[track_caller]
+pub(crate) fn announced(command: &mut Command) -> (Child, Value) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command:?} did not start: {line:?}"));
+    (child, ready)
 }
 
 /// Waits until `holds`, for a minute at most.

@@ -1,6 +1,7 @@
 //! On the real API server, controllers and scheduler, with simulated nodes and pods.
 
 mod clean;
+mod cloud;
 mod endings;
 mod karpenter;
 mod setup;

@@ -111,7 +111,9 @@ async fn a_list_that_the_server_has_forgotten_starts_from_nothing() {
     let count = std::sync::atomic::AtomicU32::new(0);
     let (found, _) = observed(&[], move |seen| match seen.target.as_str() {
         target if target.contains("/nodes") => list("NodeList", "", &[node("n1")]),
-        target if target.contains("continue=") && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => Reply::status(410, "Expired", "gone"),
+        target if target.contains("continue=") && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
+            Reply::status(410, "Expired", "gone")
+        }
         target if target.contains("continue=") => list("PodList", "", &[pod(Some("n1"), "Job", "1")]),
         _ => list("PodList", "more", &[pod(Some("n1"), "Job", "1")]),
     })

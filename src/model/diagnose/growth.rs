@@ -16,7 +16,7 @@ use crate::model::{
     evidence::{EventRecord, NodeRecord},
     growth::{Demand, hindrances},
     launch_plan::Taint,
-    node_group::NodeGroup,
+    node_group::{NodeGroup, NodePool},
     reason::Reason,
     story::{Cause, Proof},
     suggestion::listed,
@@ -24,6 +24,9 @@ use crate::model::{
 
 /// What the scheduler's predicates say of a group's machines: waiting does not change it.
 const PREDICATES: [&str; 3] = ["untolerated taint", "didn't match Pod's node affinity/selector", "Insufficient "];
+
+/// What Karpenter says of a pool that has no machine large enough.
+const TOO_LARGE: [&str; 2] = ["no instance type has enough resources", "no instance type satisfied resources"];
 
 /// What is known of machines that could come for a pod.
 pub(super) struct Growth {
@@ -47,6 +50,7 @@ impl Growth {
         let each: Vec<Vec<Cause>> = groups.iter().map(|group| told(group).map(|cause| with_other_sizes(inquiry, cause)).collect()).collect();
         // Where one group can still grow, what hinders another one is no reason to wait.
         let all_hindered = !each.is_empty() && each.iter().all(|causes| !causes.is_empty());
+        let each_is_open = !each.is_empty() && each.iter().all(Vec::is_empty);
         let all_failing = !each.is_empty() && each.iter().all(|causes| causes.iter().any(is_failure));
         let (failures, mut hindered): (Vec<Cause>, Vec<Cause>) = each.into_iter().flatten().partition(is_failure);
         if !all_hindered {
@@ -55,7 +59,8 @@ impl Growth {
         let failing = if all_failing { failures } else { Vec::new() };
         let refusal = Refusal::of(pod);
         let coming = machine::coming(inquiry, pod.attempt, nodes);
-        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes));
+        let open = all_known(&groups) && each_is_open;
+        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes, open));
         hindered.extend(refusal.as_ref().and_then(|refusal| refusal.for_now(&groups)));
         Self { failing, coming, refused, hindered }
     }
@@ -90,6 +95,11 @@ impl Growth {
     }
 }
 
+/// Returns whether the account or the autoscaler tells of every group how it is.
+fn all_known(groups: &[NodeGroup<'_>]) -> bool {
+    groups.iter().all(|group| group.account.is_some() || group.status.is_some())
+}
+
 /// Adds what else could take the job, where its own size has no machine to give.
 fn with_other_sizes(inquiry: &Inquiry<'_>, mut cause: Cause) -> Cause {
     if cause.reason.is_no_capacity() {
@@ -110,6 +120,7 @@ fn is_failure(cause: &Cause) -> bool {
             | Reason::CapacityLaunchConfiguration
             | Reason::CapacityLaunchSuspended
             | Reason::NodeNeverJoined
+            | Reason::SchedulingNeverFits
             | Reason::SchedulingNoSuchGroup
             | Reason::ScaleUpPoolNotReady
     )
@@ -134,17 +145,36 @@ impl<'a> Refusal<'a> {
     }
 
     /// Returns why no machine will ever come for the pod as it is asked for now.
-    fn for_good(&self, groups: &[NodeGroup<'_>], nodes: &[(&NodeRecord, Obstacle<'_>)]) -> Option<Cause> {
-        let text = self.event.message.as_str();
+    ///
+    /// The Cluster Autoscaler says it for all groups of the cluster at once. What it says of one that it passes over for now may be about
+    /// the size's own, unless `open` says that nothing hinders those.
+    fn for_good(&self, groups: &[NodeGroup<'_>], nodes: &[(&NodeRecord, Obstacle<'_>)], open: bool) -> Option<Cause> {
         if self.is_of_karpenter() {
-            let too_large = text.contains("no instance type has enough resources") || text.contains("no instance type satisfied resources");
-            let taint = text.contains("did not tolerate taint");
-            return if too_large { Some(self.never_fits(groups, true)) } else { taint.then(|| self.misplaced(groups)) };
+            return self.by_karpenter(groups);
         }
-        if !nodes.is_empty() || !self.message.only_mentions(&PREDICATES) {
+        if !nodes.is_empty() || !(open && self.message.mentions(&PREDICATES) || self.message.only_mentions(&PREDICATES)) {
             return None;
         }
-        if self.message.mentions(&["Insufficient "]) { Some(self.never_fits(groups, true)) } else { Some(self.misplaced(groups)) }
+        if self.message.mentions(&["Insufficient "]) {
+            return Some(self.never_fits(groups));
+        }
+        Some(self.mismatch(groups).unwrap_or_else(|| self.nowhere()))
+    }
+
+    /// Returns what Karpenter's words mean for good. It looks at taints first and speaks of every pool, so labels and taints are compared
+    /// here, and of its words only those count that are about the size's own pool.
+    fn by_karpenter(&self, groups: &[NodeGroup<'_>]) -> Option<Cause> {
+        let text = self.event.message.as_str();
+        let pools: Vec<&NodePool> = groups.iter().filter_map(|group| group.pool).collect();
+        if let Some(cause) = self.mismatch(groups) {
+            return Some(cause);
+        }
+        let words = pools.iter().flat_map(|pool| pool.refusals(text)).collect::<Vec<_>>().join("; ");
+        let words = if pools.is_empty() { text } else { words.as_str() };
+        if TOO_LARGE.iter().any(|too_large| words.contains(too_large)) {
+            return Some(self.never_fits(groups));
+        }
+        (pools.is_empty() && text.contains("did not tolerate taint")).then(|| self.nowhere())
     }
 
     /// Returns why the autoscaler raises no group for now, where the groups themselves do not show it.
@@ -174,21 +204,20 @@ impl<'a> Refusal<'a> {
         Some(cause.proven_by([self.event.proof()]))
     }
 
-    fn never_fits(&self, groups: &[NodeGroup<'_>], settled: bool) -> Cause {
+    fn never_fits(&self, groups: &[NodeGroup<'_>]) -> Cause {
         let footprint = self.pod.inquiry.footprint();
         let called = groups.first().map_or_else(|| "any group".to_owned(), group_words);
         let summary = format!("the job can never fit: a new machine of {called} has less than {} CPUs, {}", footprint.cpu, footprint.memory);
         Cause::new(Reason::SchedulingNeverFits, summary)
             .proven_by([self.event.proof()])
             .advising(["sbrun sizes".to_owned(), "take a size that is large enough, or lower its `footprint`".to_owned()])
-            .hopeless(settled && !self.pod.inquiry.node_selector().is_empty())
+            .hopeless(!self.pod.inquiry.node_selector().is_empty())
     }
 
-    /// Returns how the pod's labels and tolerations disagree with the machines that a group would start.
-    fn misplaced(&self, groups: &[NodeGroup<'_>]) -> Cause {
+    /// Returns how the pod's labels or tolerations disagree with the machines that a group would start, where that is known.
+    fn mismatch(&self, groups: &[NodeGroup<'_>]) -> Option<Cause> {
         let inquiry = self.pod.inquiry;
         let selector = inquiry.node_selector();
-        let asked = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
         for group in groups {
             let Some((labels, taints, proof)) = template(group) else { continue };
             let missing = |key: &&String| match group.pool {
@@ -196,14 +225,14 @@ impl<'a> Refusal<'a> {
                 None => labels.get(*key) != selector.get(*key),
             };
             if let Some(key) = selector.keys().find(missing) {
-                return self.other_label(group, key, labels.get(key).map(String::as_str)).proven_by([proof, self.event.proof()]);
+                return Some(self.other_label(group, key, labels.get(key).map(String::as_str)).proven_by([proof, self.event.proof()]));
             }
             let tolerated = |taint: &&Taint| taint.effect == "PreferNoSchedule" || inquiry.tolerations().iter().any(|one| one.tolerates(taint));
             if let Some(taint) = taints.iter().find(|taint| !tolerated(taint)) {
-                return self.pod.taint(taint, &format!("machines of {} have", group_words(group))).proven_by([proof, self.event.proof()]);
+                return Some(self.pod.taint(taint, &format!("machines of {} have", group_words(group))).proven_by([proof, self.event.proof()]));
             }
         }
-        self.nowhere(&asked)
+        None
     }
 
     /// Returns the cause when the machines of a group would not have a label that the pod asks for.
@@ -231,7 +260,8 @@ impl<'a> Refusal<'a> {
     }
 
     /// Returns the cause when no group that the autoscaler knows would start a machine that takes the pod, and more is not known.
-    fn nowhere(&self, asked: &str) -> Cause {
+    fn nowhere(&self) -> Cause {
+        let asked = self.pod.inquiry.node_selector().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
         let taints = self.message.mentions(&["untolerated taint"]) || self.is_of_karpenter();
         let labels = self.message.mentions(&["affinity/selector"]);
         let why = match (labels, taints) {

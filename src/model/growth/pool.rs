@@ -15,7 +15,7 @@ const QUOTAS: [&str; 3] = ["VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", 
 
 pub(super) fn hindrances(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scaling, demand: &Demand) -> Vec<Cause> {
     let mut causes: Vec<Cause> = not_ready(pool).into_iter().collect();
-    causes.extend(no_capacity(pool, group, scaling, demand));
+    causes.extend(no_capacity(pool, group, scaling, demand).or_else(|| refused_launch(pool, group)));
     causes.extend(at_limit(pool, group, demand));
     causes
 }
@@ -52,6 +52,17 @@ fn no_capacity(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scaling, demand
     Some(Cause::new(reason, summary).proven_by([proof]).advising(next))
 }
 
+/// The cloud refuses to launch a claim of the pool, and not for want of machines.
+fn refused_launch(pool: &NodePool, group: &NodeGroup<'_>) -> Option<Cause> {
+    let open = group.claims.iter().filter(|claim| claim.deleted.is_none());
+    let (claim, condition) = open.filter_map(|claim| Some((claim, claim.refused_launch()?))).next_back()?;
+    let words = if condition.message.is_empty() { &condition.reason } else { &condition.message };
+    let proof = Proof::new(format!("condition {} of node claim {}", condition.kind, claim.name), words, condition.since);
+    let next = ["mend the node class of the pool, or the rights of Karpenter; the condition says what is wrong".to_owned()];
+    let summary = format!("node pool `{}` cannot start a machine as it is configured", pool.name);
+    Some(Cause::new(Reason::CapacityLaunchConfiguration, summary).proven_by([proof]).advising(next))
+}
+
 /// What the pool has, and one more machine that would just hold the job, is more than its limits allow.
 fn at_limit(pool: &NodePool, group: &NodeGroup<'_>, demand: &Demand) -> Option<Cause> {
     // What a pool starts is known best by what it has started.
@@ -60,13 +71,13 @@ fn at_limit(pool: &NodePool, group: &NodeGroup<'_>, demand: &Demand) -> Option<C
     let ReachedLimit { resource, limit, in_use, needed, for_good } = limit;
     let name = &pool.name;
     let proof = Proof::new(format!("limits of node pool {name}"), format!("{resource}: {in_use} of {limit} in use, {needed} needed"), None);
-    let summary = if for_good {
-        format!("node pool `{name}` can have no machine for the job: its limit is {limit}, one machine needs {needed}")
+    let (reason, summary) = if for_good {
+        (Reason::SchedulingNeverFits, format!("the job can never fit: the limit of node pool `{name}` is {limit}, one machine needs {needed}"))
     } else {
-        format!("node pool `{name}` is at its limit: {in_use} of {limit} in use")
+        (Reason::QueueAtMaximum, format!("node pool `{name}` is at its limit: {in_use} of {limit} in use"))
     };
     let raise = format!("or raise it: kubectl patch nodepool {name} --type=merge -p '{{\"spec\":{{\"limits\":{{\"{resource}\":\"MORE\"}}}}}}'");
-    Some(Cause::new(Reason::QueueAtMaximum, summary).proven_by([proof]).advising(["take another size: sbrun sizes".to_owned(), raise]))
+    Some(Cause::new(reason, summary).proven_by([proof]).advising(["take another size: sbrun sizes".to_owned(), raise]).hopeless(for_good))
 }
 
 /// Karpenter counts what a machine has; of storage a claim tells only what pods may use.

@@ -90,9 +90,8 @@ pub(super) fn sum<'a>(groups: &[Group<'a>], of: impl Fn(&NodeGroup<'a>) -> Optio
 pub(super) fn counts_without_nodes(groups: &[Group<'_>], machines: &[Machine]) -> Counts {
     let is_seen = !groups.is_empty() && groups.iter().all(|group| group.0.account.is_some() || group.0.pool.is_some());
     let is_pool = groups.iter().all(|group| group.0.is_pool);
-    let counted = |wanted: MachineState| {
-        is_seen.then(|| u32::try_from(machines.iter().filter(|machine| machine.state == wanted).count()).unwrap_or(u32::MAX))
-    };
+    let counted =
+        |wanted: MachineState| is_seen.then(|| u32::try_from(machines.iter().filter(|machine| machine.state == wanted).count()).unwrap_or(u32::MAX));
     // An instance in service may still boot, and nothing here tells; one that is pending surely does.
     let pending = |group: &NodeGroup<'_>| {
         let instances = &group.account?.instances;

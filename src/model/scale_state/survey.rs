@@ -15,8 +15,8 @@ use super::{
 };
 use crate::model::{
     footprint::{Allocatable, Footprint},
-    identity::{SizeName, label_value},
     growth::{self, Demand},
+    identity::{SizeName, label_value},
     instance_map::{Defaults, SizeProfile},
     machine::{Machine, MachineState},
     node_group::{EKS_NODE_GROUP, EKSCTL_NODE_GROUP, NODE_POOL, NodeGroup, Scaling},
@@ -150,7 +150,9 @@ fn without_size<'a>(input: &SurveyInput<'a>) -> Vec<Group<'a>> {
     });
     let names: BTreeSet<(&str, bool)> = of_account.chain(of_status).chain(of_pools).chain(of_nodes).collect();
     let mut found: Vec<Group<'a>> = Vec::new();
-    let sizes = || input.sizes.iter().flat_map(|size| size.node_groups.iter().map(|name| (name, false)).chain(size.node_pool.iter().map(|name| (name, true))));
+    let sizes = || {
+        input.sizes.iter().flat_map(|size| size.node_groups.iter().map(|name| (name, false)).chain(size.node_pool.iter().map(|name| (name, true))))
+    };
     for (name, is_pool) in names {
         let group = Group::find(name, is_pool, input.scaling, input.now);
         let is_of_size = sizes().any(|(known, of_pool)| of_pool == is_pool && group.is_called(&known.value));

@@ -9,14 +9,7 @@ use super::*;
 
 #[test]
 fn states_are_told_from_numbers() {
-    let facts = |desired, maximum, present, booting, leaving| ScaleFacts {
-        desired,
-        maximum,
-        present,
-        booting,
-        leaving,
-        ..ScaleFacts::default()
-    };
+    let facts = |desired, maximum, present, booting, leaving| ScaleFacts { desired, maximum, present, booting, leaving, ..ScaleFacts::default() };
     for (facts, state) in [
         (facts(Some(0), Some(5), Some(0), Some(0), Some(0)), Some(ScaleState::Empty)),
         (facts(Some(2), Some(5), Some(2), Some(0), Some(0)), Some(ScaleState::Steady)),

@@ -257,8 +257,12 @@ fn numbers(entry: &NodeGroupEntry) -> String {
 
 /// Returns how many machines there are: each once, though two sizes may share a group.
 fn machines(document: &NodeGroups) -> u32 {
-    let known: BTreeSet<&str> =
-        document.node_groups.iter().flat_map(|entry| &entry.machines).filter_map(|machine| machine.node.as_deref().or(machine.instance.as_deref())).collect();
+    let known: BTreeSet<&str> = document
+        .node_groups
+        .iter()
+        .flat_map(|entry| &entry.machines)
+        .filter_map(|machine| machine.node.as_deref().or(machine.instance.as_deref()))
+        .collect();
     u32::try_from(known.len()).unwrap_or(u32::MAX)
 }
 

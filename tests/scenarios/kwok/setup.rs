@@ -195,7 +195,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ),
         ("fewer tolerations", "/spec/template/spec", json!({"tolerations": []})),
     ] {
-        assert_eq!(create(&namespace, &changed(pointer, value), true), "", "{what}");
+        assert_eq!(create(&namespace, &changed(pointer, &value), true), "", "{what}");
     }
     let not_kubernetes = "retries have one owner";
     let one_size = "a Job runs on the machines of one size";
@@ -234,7 +234,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ("every taint", "/spec/template/spec", json!({"tolerations": [{"operator": "Exists"}]}), one_size),
         ("past the scheduler", "/spec/template/spec", json!({"nodeName": "small-1"}), "leave `nodeName` out"),
     ] {
-        let refusal = create(&namespace, &changed(pointer, value), false);
+        let refusal = create(&namespace, &changed(pointer, &value), false);
         assert!(refusal.contains(said), "{what}: {refusal}");
         assert_eq!(refusal.matches("; ").count(), 0, "{what} is one problem: {refusal}");
     }
@@ -258,7 +258,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
 }
 
 /// Returns the right Job with some fields set; `null` removes one.
-fn changed(pointer: &str, fields: Value) -> Value {
+fn changed(pointer: &str, fields: &Value) -> Value {
     let mut job = job("changed");
     let target = job.pointer_mut(pointer).unwrap();
     for (field, value) in fields.as_object().unwrap() {
@@ -271,7 +271,8 @@ fn changed(pointer: &str, fields: Value) -> Value {
 fn what_is_there_may_be_changed_and_ended_but_not_against_the_rules() {
     let namespace = namespace();
     // Before the policy: it breaks every rule, and it must be able to end and to go.
-    namespace.kubectl(&["create", "job", "older", "--image=x"]);
+    let pod = json!({"restartPolicy": "Never", "nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "x"}]});
+    namespace.apply(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "older"}, "spec": {"template": {"spec": pod}}}));
     drop(namespace.sandbox.command(["setup", "--apply", "--yes"]).exits(0));
     await_policy(&namespace);
     namespace.kubectl(&["label", "job", "older", "team=data"]);
@@ -327,10 +328,10 @@ fn a_user_may_do_all_that_sbrun_does_and_nothing_else() {
     let requests = namespace.cluster.audited(|entry| entry["user"]["username"] == json!(user));
     let forbidden: Vec<&Value> = requests.iter().filter(|entry| entry["responseStatus"]["code"] == 403).collect();
     assert!(forbidden.is_empty(), "{:#}", forbidden[0]);
-    let used: BTreeSet<(String, String)> =
+    let asked: BTreeSet<(String, String)> =
         requests.iter().filter(|entry| entry["objectRef"]["namespace"] == json!(namespace.name)).map(verb_and_resource).collect();
     let granted: BTreeSet<(String, String)> = access::JOBS.iter().flat_map(|right| pairs(right, right.verbs)).collect();
-    assert_eq!(used, granted, "the Role is what is used: left what was, right what is allowed");
+    assert_eq!(asked, granted, "the Role is what is used: left what was, right what is allowed");
 
     for (verb, resource) in [
         ("create", "pods"),

@@ -13,16 +13,17 @@ use serde_json::Value;
 use super::builders::mk_plan;
 use crate::{
     kubernetes::{
-        karpenter, occupancy,
+        karpenter,
         observe::{attempt_record, event_record, job_record, neighbour_record, node_record},
+        occupancy,
     },
     model::{
         autoscaler_status::{AutoscalerStatus, KEY, LAST_UPDATED},
         diagnose::diagnose,
         evidence::{AttemptRecord, EventRecord, Evidence, Maker, NeighbourRecord, WaitingPod},
         launch_plan::Placement,
-        occupancy::Occupancy,
         node_group::{AccountGroup, Instance, NodeGroup, Scaling, Sighting},
+        occupancy::Occupancy,
         reason::Reason,
         scaling_activity::ScalingActivity,
         story::{Phase, Story},

@@ -39,12 +39,12 @@ impl Surroundings {
     }
 
     pub(super) fn nodes<const N: usize>(mut self, nodes: [OccupiedNode; N]) -> Self {
-        self.occupancy.nodes = seen(nodes.to_vec());
+        self.occupancy.nodes = seen(nodes.into());
         self
     }
 
     pub(super) fn account<const N: usize>(mut self, groups: [AccountGroup; N]) -> Self {
-        self.scaling.account = seen(groups.to_vec());
+        self.scaling.account = seen(groups.into());
         self
     }
 
@@ -111,6 +111,7 @@ pub(super) fn busy(mut node: OccupiedNode) -> OccupiedNode {
 
 /// Returns a group with instances in service.
 pub(super) fn mk_group(name: &str, desired_size: u32, max_size: u32, instances: &[&str]) -> AccountGroup {
-    let instance = |id: &&str| Instance { id: (*id).to_owned(), lifecycle: "InService".into(), zone: "eu-west-1a".into(), healthy: true, ..Instance::default() };
+    let instance =
+        |id: &&str| Instance { id: (*id).to_owned(), lifecycle: "InService".into(), zone: "eu-west-1a".into(), healthy: true, ..Instance::default() };
     AccountGroup { name: name.into(), desired_size, max_size, instances: instances.iter().map(instance).collect(), ..AccountGroup::default() }
 }

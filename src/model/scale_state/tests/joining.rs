@@ -59,7 +59,10 @@ fn labels_tell_without_the_account() {
 fn groups_of_one_size_are_told_apart_or_shown_as_one() {
     let zones = Surroundings::new(ZONES).nodes([mk_node("n", &[("size", "small"), ("eks.amazonaws.com/nodegroup", "b")])]);
     assert_eq!(zones.survey().groups.iter().map(|group| group.counts.ready).collect::<Vec<_>>(), [Some(0), Some(1)]);
-    let found = Surroundings::new(ZONES).account([mk_group("a", 1, 2, &["i-1"]), mk_group("b", 2, 3, &["i-2", "i-3"])]).nodes([mk_node("n", &[("size", "small")])]).only();
+    let found = Surroundings::new(ZONES)
+        .account([mk_group("a", 1, 2, &["i-1"]), mk_group("b", 2, 3, &["i-2", "i-3"])])
+        .nodes([mk_node("n", &[("size", "small")])])
+        .only();
     assert_eq!((found.node_groups, found.desired_size, found.max_size), (vec!["a".to_owned(), "b".to_owned()], Some(3), Some(5)));
     assert_eq!(found.unknown, ["its nodes do not say which of its node groups they belong to"]);
 }
@@ -68,7 +71,8 @@ fn groups_of_one_size_are_told_apart_or_shown_as_one() {
 fn without_the_account_missing_nodes_boot() {
     let mut surroundings = Surroundings::new(SMALL).nodes([mk_node("n", &[("size", "small")])]);
     let group = GroupStatus { name: "flows-small".into(), target: Some(3), min_size: Some(0), max_size: Some(3), ..GroupStatus::default() };
-    surroundings.scaling.autoscaler = seen(AutoscalerStatus { updated: Some(now()), groups: vec![group], is_complete: true, ..AutoscalerStatus::default() });
+    surroundings.scaling.autoscaler =
+        seen(AutoscalerStatus { updated: Some(now()), groups: vec![group], is_complete: true, ..AutoscalerStatus::default() });
     let found = surroundings.only();
     assert_eq!((found.counts.booting, found.state, found.max_size), (Some(2), Some(ScaleState::ScalingUp), Some(3)));
     // A status that nobody writes any more tells nothing.
@@ -102,7 +106,9 @@ fn nodes_come_and_go() {
     node.node.taints = vec![removal];
     assert_eq!(Surroundings::new(SMALL).nodes([node]).only().machines[0].state, MachineState::Leaving);
     // A node that is new gets ready; an old one has been.
-    let unready = |node: &mut crate::model::occupancy::OccupiedNode| node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }];
+    let unready = |node: &mut crate::model::occupancy::OccupiedNode| {
+        node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }];
+    };
     let mut new = mk_node("n", &[("size", "small")]);
     unready(&mut new);
     assert_eq!(Surroundings::new(SMALL).nodes([new.clone()]).only().machines[0].state, MachineState::NotReady);
@@ -112,8 +118,14 @@ fn nodes_come_and_go() {
 
 #[test]
 fn claims_are_machines_of_a_pool() {
-    let claim = |name: &str, node: Option<&str>| NodeClaim { name: name.into(), pool: "flows".into(), node: node.map(ToOwned::to_owned), ..NodeClaim::default() };
-    let mut surroundings = Surroundings::new(POOL).nodes([busy(mk_node("n1", &[("karpenter.sh/nodepool", "flows")])), mk_node("n2", &[("size", "small")])]);
+    let claim = |name: &str, node: Option<&str>| NodeClaim {
+        name: name.into(),
+        pool: "flows".into(),
+        node: node.map(ToOwned::to_owned),
+        ..NodeClaim::default()
+    };
+    let mut surroundings =
+        Surroundings::new(POOL).nodes([busy(mk_node("n1", &[("karpenter.sh/nodepool", "flows")])), mk_node("n2", &[("size", "small")])]);
     surroundings.scaling.pools = seen(vec![NodePool { name: "flows".into(), ..NodePool::default() }]);
     surroundings.scaling.claims = vec![claim("flows-aaaaa", Some("n1")), claim("flows-bbbbb", None)];
     let found = surroundings.only();
@@ -135,7 +147,8 @@ fn pods_wait_for_the_size_whose_labels_they_ask_for() {
 
 #[test]
 fn groups_without_a_size_are_shown_when_asked_for() {
-    let mut surroundings = Surroundings::new(SMALL).account([mk_group("flows-small", 0, 5, &[]), mk_group("eks-web-1ac6b2b4-8f0c-43a6-9d2e-0f5a7f3f8a11", 1, 5, &["i-1"])]);
+    let mut surroundings = Surroundings::new(SMALL)
+        .account([mk_group("flows-small", 0, 5, &[]), mk_group("eks-web-1ac6b2b4-8f0c-43a6-9d2e-0f5a7f3f8a11", 1, 5, &["i-1"])]);
     surroundings = surroundings.nodes([mk_node_of("i-1", &[("eks.amazonaws.com/nodegroup", "web")])]);
     assert_eq!(surroundings.survey().groups.len(), 1);
     surroundings.all = true;
@@ -160,14 +173,18 @@ fn idle_nodes_go_when_the_autoscaler_has_counted_them_long_enough() {
     own.tags = labels(&[("k8s.io/cluster-autoscaler/node-template/autoscaling-options/scaledownunneededtime", "3m")]);
     assert_eq!(made(|_| {}, own), [minutes(3)]);
     assert_eq!(made(|node| node.is_kept = true, group()), [Departure::Stays("an annotation keeps it".into())]);
-    assert_eq!(made(|_| {}, crate::model::node_group::AccountGroup { min_size: 1, ..group() }), [Departure::Stays("its group is at its minimum".into())]);
+    assert_eq!(
+        made(|_| {}, crate::model::node_group::AccountGroup { min_size: 1, ..group() }),
+        [Departure::Stays("its group is at its minimum".into())]
+    );
     assert_eq!(made(|node| node.load.jobs = 1, group()), []);
 }
 
 #[test]
 fn an_idle_node_of_a_pool_goes_a_while_after_its_last_pod() {
     let mut surroundings = Surroundings::new(POOL).nodes([mk_node("n1", &[("karpenter.sh/nodepool", "flows")])]);
-    let claim = NodeClaim { name: "flows-aaaaa".into(), pool: "flows".into(), node: Some("n1".into()), last_pod_event: Some(now()), ..NodeClaim::default() };
+    let claim =
+        NodeClaim { name: "flows-aaaaa".into(), pool: "flows".into(), node: Some("n1".into()), last_pod_event: Some(now()), ..NodeClaim::default() };
     let pool = |consolidate_after| vec![NodePool { name: "flows".into(), consolidate_after, ..NodePool::default() }];
     surroundings.scaling.claims = vec![claim];
     surroundings.scaling.pools = seen(pool(Some(std::time::Duration::from_secs(90))));

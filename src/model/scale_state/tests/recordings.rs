@@ -63,7 +63,10 @@ fn groups_of_the_cluster_autoscaler() {
 
 #[test]
 fn the_same_without_access_to_the_account() {
-    insta::assert_snapshot!(all("cluster-autoscaler", SIZES, |scaling| Scaling { account: Sighting::Unseen("AWS: there are no credentials".into()), ..scaling }));
+    insta::assert_snapshot!(all("cluster-autoscaler", SIZES, |scaling| Scaling {
+        account: Sighting::Unseen("AWS: there are no credentials".into()),
+        ..scaling
+    }));
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn history() -> MachineHistory {
 fn histories() -> Histories {
     let of = |size: &str| GroupSurvey { size: Some(SizeName(size.into())), node_groups: vec![format!("flows-{size}")], ..GroupSurvey::default() };
     let empty = MachineHistory::from_lives(&[], time(-1), time(0));
-    let entries = vec![HistoryEntry::new(&of("xlarge"), history(), "scaling_activities", Some(0.42)), HistoryEntry::new(&of("small"), empty, "cluster", None)];
+    let entries =
+        vec![HistoryEntry::new(&of("xlarge"), history(), "scaling_activities", Some(0.42)), HistoryEntry::new(&of("small"), empty, "cluster", None)];
     Histories::new(time(-24), time(0), entries, vec!["AWS: there are no credentials".into()])
 }
 

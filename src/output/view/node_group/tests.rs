@@ -6,12 +6,18 @@ fn time(minutes: i64) -> Timestamp {
     "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_mins(minutes)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "documents hold amounts that may be unknown")]
 fn gib(cpu_millicores: u64, gib: u64) -> Option<Amounts> {
     Some(Amounts { cpu_millicores, memory_bytes: gib << 30, gpu: 0 })
 }
 
 fn document() -> NodeGroups {
-    let group = |size: &str, state| NodeGroupEntry { size: Some(size.into()), node_groups: vec![format!("flows-{size}")], state: Some(state), ..NodeGroupEntry::default() };
+    let group = |size: &str, state| NodeGroupEntry {
+        size: Some(size.into()),
+        node_groups: vec![format!("flows-{size}")],
+        state: Some(state),
+        ..NodeGroupEntry::default()
+    };
     let small = NodeGroupEntry {
         desired_size: Some(4),
         min_size: Some(0),
@@ -53,7 +59,13 @@ fn document() -> NodeGroups {
         }],
         ..group("xlarge", "failing")
     };
-    let closed = NodeGroupEntry { size: None, node_groups: vec!["eks-web".into()], state: None, unknown: vec!["this account and region have no node group `eks-web`".into()], ..NodeGroupEntry::default() };
+    let closed = NodeGroupEntry {
+        size: None,
+        node_groups: vec!["eks-web".into()],
+        state: None,
+        unknown: vec!["this account and region have no node group `eks-web`".into()],
+        ..NodeGroupEntry::default()
+    };
     NodeGroups { schema: SCHEMA, time: time(0), node_groups: vec![small, xlarge, closed], unknown: vec!["the nodes: you may not list nodes".into()] }
 }
 

@@ -153,7 +153,16 @@ fn machines() -> Vec<Scenario> {
         let node = mk_unready(150).with(|node| (node.created, node.provider_id) = (Some(at(150)), Some("aws:///eu-west-1a/i-0abc".into())));
         evidence.nodes = Some(vec![node]);
     });
+    let given_up = booting.clone().with(|evidence| {
+        let message = "Removed unregistered node aws:///eu-west-1a/i-0old";
+        evidence.scaling.events =
+            vec![mk_event(("ConfigMap", "cluster-autoscaler-status"), "DeleteUnregistered", message, "cluster-autoscaler", at(120))];
+        if let Sighting::Seen { value: groups, .. } = &mut evidence.scaling.account {
+            groups[0].activities.get_or_insert_default().push(mk_launch(5, "Successful", ": i-0old"));
+        }
+    });
     vec![
+        scenario("machine given up, another one tried", given_up, Waits(NodeNeverJoined, Phase::Booting)),
         scenario("machine ordered", ordered, Waits(ScaleUpTriggered, Phase::Pending)),
         scenario("machine boots", booting.clone(), Waits(NodeBooting, Phase::Booting)),
         scenario("machine boots, as the autoscaler sees it", unregistered, Waits(NodeBooting, Phase::ScalingUp)),

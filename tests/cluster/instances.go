@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// machines turn instances of Auto Scaling groups into nodes, and end them again.
+type machines interface {
+	start(node *v1.Node, ready bool) error
+	stop(node string) error
+}
+
+// instanceDriver looks at the groups again and again, and has a machine for each instance in service. A
+// machine whose instance is gone dies, and its node object is removed as a cloud's controller would.
+type instanceDriver struct {
+	aws      *aws
+	machines machines
+	began    map[string]time.Time // instance -> seen in service
+	running  map[string]*machine  // by instance
+}
+
+// machine is what becomes of one instance. Starting and stopping takes time, and others do not wait for it.
+type machine struct {
+	node string
+	busy atomic.Bool
+	gone atomic.Bool
+}
+
+func newInstanceDriver(endpoint string, m machines) *instanceDriver {
+	return &instanceDriver{aws: &aws{endpoint: endpoint, accessKey: "instances"}, machines: m, began: make(map[string]time.Time), running: make(map[string]*machine)}
+}
+
+func (d *instanceDriver) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := d.once(); err != nil {
+			fmt.Fprintln(os.Stderr, "instances:", err)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+func (d *instanceDriver) once() error {
+	groups, err := d.aws.groups()
+	if err != nil {
+		return err
+	}
+	orders, err := d.aws.steering()
+	if err != nil {
+		return err
+	}
+	alive := make(map[string]bool)
+	for _, group := range groups {
+		order := orders[group.Name]
+		for _, i := range group.Instances {
+			if i.State != "InService" {
+				continue
+			}
+			alive[i.ID] = true
+			if _, seen := d.began[i.ID]; !seen {
+				d.began[i.ID] = time.Now()
+			}
+			due := d.began[i.ID].Add(time.Duration(order.JoinSeconds * float64(time.Second)))
+			if d.running[i.ID] != nil || order.NeverJoin || time.Now().Before(due) {
+				continue
+			}
+			node := join(group, i, order)
+			d.running[i.ID] = &machine{node: node.Name}
+			d.running[i.ID].do("starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
+		}
+	}
+	for id, m := range d.running {
+		switch {
+		case m.gone.Load():
+			delete(d.running, id)
+		case !alive[id] && !m.busy.Load():
+			m.do("stopping", true, func() error { return d.machines.stop(m.node) })
+		}
+	}
+	return nil
+}
+
+// do works on a machine beside others. What failed is tried again: a machine that could not start is gone.
+func (m *machine) do(what string, isEnd bool, work func() error) {
+	m.busy.Store(true)
+	go func() {
+		err := work()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "instances: %s %s: %v\n", what, m.node, err)
+		}
+		m.gone.Store(isEnd == (err == nil))
+		m.busy.Store(false)
+	}()
+}
+
+// kwokMachines are nodes that kwok keeps alive.
+type kwokMachines struct{ client kubernetes.Interface }
+
+func (m *kwokMachines) start(node *v1.Node, ready bool) error {
+	node.Annotations = map[string]string{"kwok.x-k8s.io/node": "fake"}
+	if !ready {
+		node.Annotations["kwok.test/ready"] = "false"
+	}
+	_, err := m.client.CoreV1().Nodes().Create(context.Background(), node, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (m *kwokMachines) stop(name string) error { return deleteNode(m.client, name) }
+
+func deleteNode(client kubernetes.Interface, name string) error {
+	err := client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// awsFlags are those of whatever speaks to both the cluster and the Auto Scaling API.
+type awsFlags struct{ kubeconfig, endpoint string }
+
+func (o *awsFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "of an administrator")
+	c.Flags().StringVar(&o.endpoint, "aws-endpoint", "", "the Auto Scaling API of tests/aws")
+	_ = c.MarkFlagRequired("kubeconfig")
+	_ = c.MarkFlagRequired("aws-endpoint")
+}
+
+func (o *awsFlags) client() (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = -1, 0
+	return kubernetes.NewForConfig(config)
+}
+
+func newInstances() *cobra.Command {
+	o := &awsFlags{}
+	c := &cobra.Command{Use: "instances --kubeconfig FILE --aws-endpoint URL", Short: "instances of Auto Scaling groups become simulated nodes",
+		SilenceUsage: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			client, err := o.client()
+			if err != nil {
+				return err
+			}
+			return untilAsked(newInstanceDriver(o.endpoint, &kwokMachines{client}).run)
+		}}
+	o.add(c)
+	return c
+}
+
+// untilAsked announces readiness and works until standard input ends or a signal comes.
+func untilAsked(work func(context.Context)) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go work(ctx)
+	if err := announce(map[string]any{"pid": os.Getpid(), "command": strings.Join(os.Args, " ")}); err != nil {
+		return err
+	}
+	<-signals(true)
+	return nil
+}
