@@ -84,7 +84,7 @@ fn without_the_account_missing_nodes_boot() {
         other => other,
     };
     let found = surroundings.only();
-    assert_eq!((found.counts.booting, found.state, found.max_size), (Some(0), Some(ScaleState::Steady), None));
+    assert_eq!((found.counts.booting, found.state, found.max_size), (None, Some(ScaleState::Steady), None));
     assert!(surroundings.survey().unknown.iter().any(|sentence| sentence.contains("it does not run")));
 }
 
