@@ -1,4 +1,5 @@
 //! Node groups that grow and shrink, on the Auto Scaling API and the autoscaler's stand-in with simulated nodes.
 
+mod api;
 mod growth;
 mod recorded;

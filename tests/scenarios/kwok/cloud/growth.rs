@@ -23,3 +23,22 @@ fn a_group_at_0_gets_a_machine_for_a_job_and_loses_it() {
     let statuses: Vec<_> = group.activities().iter().map(|activity| activity["StatusCode"].clone()).collect();
     assert_eq!(statuses, ["Successful", "Successful"], "a launch and a termination");
 }
+
+#[test]
+fn a_stopped_autoscaler_grows_nothing() {
+    let cloud = cloud();
+    let namespace = cloud.namespace_alone();
+    let group = cloud.group("unattended", &json!({}));
+    namespace.map_groups(&[&group]);
+    namespace.template(&json!({"kwok.test/run": "1s"}));
+    namespace.sandbox.write("flow.py", "print('hello')\n");
+    cloud.end_autoscaler();
+    let written = cloud.status()["metadata"]["annotations"].clone();
+    let running = namespace.sandbox.start(["submit", "-s", "unattended", "--template", "template.json", "flow.py"]);
+    eventually("the job", || !namespace.objects("pods").is_empty());
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(group.describe()["DesiredCapacity"], 0);
+    assert_eq!(cloud.status()["metadata"]["annotations"], written, "its status is old");
+    cloud.start_autoscaler();
+    running.finish().success();
+}
