@@ -285,7 +285,7 @@ impl Drop for Group {
                 eprintln!("  {} {} {}", activity["StartTime"], activity["StatusCode"], activity["Description"]);
             }
         }
-        self.call("delete_auto_scaling_group", &json!({"ForceDelete": true}));
+        self.cloud.order(&format!("groups/{}/remove", self.name), &json!({}));
     }
 }
 

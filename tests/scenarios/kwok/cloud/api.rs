@@ -73,20 +73,19 @@ fn faults_hit_one_access_key_and_end() {
 #[test]
 fn groups_and_activities_come_in_pages() {
     let namespace = cloud().namespace();
-    let groups: Vec<_> =
-        (0..101).map(|number| cloud().group(&format!("api-page-{number:03}"), &json!({"cluster": null, "tags": {"paged": "yes"}}))).collect();
+    let group = cloud().group("api-page", &json!({"cluster": null, "tags": {"paged": "yes"}, "copies": 100}));
     let filter = "&MaxRecords=100&Filters.member.1.Name=tag-key&Filters.member.1.Values.member.1=paged";
     let page = ask(&namespace, "DescribeAutoScalingGroups", filter);
-    assert_eq!(page.matches("<AutoScalingGroupARN>").count(), 100);
+    assert_eq!(page.matches("<AutoScalingGroupName>").count(), 100);
     let token = page.split_once("<NextToken>").expect("a next page").1.split_once('<').unwrap().0;
     let page = ask(&namespace, "DescribeAutoScalingGroups", &format!("{filter}&NextToken={token}"));
-    assert!(page.matches("<AutoScalingGroupARN>").count() == 1 && !page.contains("NextToken"), "{page}");
+    assert!(page.matches("<AutoScalingGroupName>").count() == 1 && !page.contains("NextToken"), "{page}");
     refused(&ask(&namespace, "DescribeAutoScalingGroups", "&MaxRecords=101"), 400, &["ValidationError"]);
 
     let past =
-        |hour: u32| json!({"AutoScalingGroupName": groups[0].name, "StatusCode": "Successful", "StartTime": format!("2026-01-02T{hour:02}:04:05Z")});
+        |hour: u32| json!({"AutoScalingGroupName": group.name, "StatusCode": "Successful", "StartTime": format!("2026-01-02T{hour:02}:04:05Z")});
     cloud().order("history", &json!((0..3).map(past).collect::<Vec<_>>()));
-    let activities = format!("&AutoScalingGroupName={}&MaxRecords=2", groups[0].name);
+    let activities = format!("&AutoScalingGroupName={}&MaxRecords=2", group.name);
     let page = ask(&namespace, "DescribeScalingActivities", &activities);
     let (newest, next) = (page.find("T02:04:05").expect("the newest"), page.find("T01:04:05").expect("the next"));
     assert!(newest < next && !page.contains("T00:04:05") && page.contains("<NextToken>"), "{page}");
