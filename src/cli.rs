@@ -127,8 +127,12 @@ pub enum Command {
     Rerun(commands::rerun::RerunArgs),
     /// Remove finished jobs and whatever belongs to them
     Clean(commands::clean::CleanArgs),
+    /// Show node groups: what each has, whether it grows, why it cannot, when idle nodes go
+    Nodes(commands::nodes::NodesArgs),
     /// Show the sizes that the instance map offers
     Sizes(commands::sizes::SizesArgs),
+    /// Print or apply what a cluster needs: namespace, rights, admission policy
+    Setup(Box<commands::setup::SetupArgs>),
     /// Show settings with their origin
     Config(commands::config::ConfigArgs),
     /// Show the versions of sbrun and of the cluster

@@ -8,8 +8,10 @@ pub mod generate;
 pub mod interrupt;
 pub mod list;
 pub mod logs;
+pub mod nodes;
 pub mod references;
 pub mod rerun;
+pub mod setup;
 pub mod sizes;
 pub mod submit;
 pub mod version;
@@ -30,6 +32,8 @@ pub async fn run(command: Command, context: &Context, ui: &mut Ui) -> Result<Exi
         Command::Cancel(arguments) => cancel::cancel(&arguments, context, ui).await,
         Command::Rerun(arguments) => rerun::rerun(&arguments, context, ui).await,
         Command::Clean(arguments) => clean::clean(&arguments, context, ui).await,
+        Command::Nodes(arguments) => nodes::nodes(&arguments, context, ui).await,
+        Command::Setup(arguments) => setup::setup(&arguments, context, ui).await,
         Command::Sizes(arguments) => sizes::sizes(&arguments, context, ui).await,
         Command::Config(arguments) => config::config(&arguments, context, ui).await,
         Command::Version(arguments) => version::version(&arguments, context, ui).await,

@@ -3,6 +3,7 @@
 //! `submit`, `logs -f`, `wait` and `--local` are views of this loop: that is why they cannot disagree. It observes,
 //! lets [`diagnose`] judge, carries the output home, ends the job when its own limits say so, and leaves the verdict.
 
+mod account;
 pub mod cluster;
 pub mod launcher;
 mod log_tail;

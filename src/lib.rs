@@ -3,7 +3,7 @@
 //! # The house
 //!
 //! * [`model`] decides. Pure values and functions: no clock, no environment, no network, no terminal.
-//! * [`kubernetes`], [`local`] and [`store`] are the outside. Each owns its client, turns outside things
+//! * [`kubernetes`], [`aws`], [`local`] and [`store`] are the outside. Each owns its client, turns outside things
 //!   into model values and plans into outside effects.
 //! * [`follow`] is the one loop that watches a launched job until it ends and emits typed events.
 //!   `submit`, `logs -f`, `wait` and `--local` are views of that loop: that is why they cannot disagree.
@@ -11,11 +11,11 @@
 //! * [`output`] owns every byte that is written.
 //!
 //! ```text
-//!  flow.py  instance-map.yaml  flags          Job, Pod, Node, Event, ConfigMap
-//!       \         |           /                            |
-//!        resolve (model) ─► LaunchPlan ─► Launcher ─► observe (kubernetes, local)
-//!                               │       cluster|local      |
-//!                           manifest                   Evidence (model)
+//!  flow.py  instance-map.yaml  flags          Job, Pod, Node, Event, ConfigMap     Auto Scaling group, activities
+//!       \         |           /                            |                               |
+//!        resolve (model) ─► LaunchPlan ─► Launcher ─► observe (kubernetes, local)     observe (aws)
+//!                               │       cluster|local      |                               |
+//!                           manifest                   Evidence (model) ◄──────────────────┘
 //!                               │                          |
 //!                           --dry-run          diagnose(evidence, now) ─► Story   (model, pure)
 //!                                                          |
@@ -32,9 +32,11 @@
 //!   the verdict, `list`'s reason column and `-o json` are all renderings of a `Story`. New knowledge
 //!   about causes goes into `diagnose` and nowhere else.
 //!
-//! Dependencies point inward: `commands → follow → {kubernetes, local, store} → model`, `output → model`.
+//! Dependencies point inward: `commands → follow → {kubernetes, aws, local, store} → model`, `output → model`.
+//! Only [`aws`] names the AWS SDK, and it alone asks the account: whoever wants to know something of it gets model values.
 //! `tests/architecture.rs` reads every file's imports against this rule.
 
+pub mod aws;
 pub mod cli;
 pub mod commands;
 pub mod environment;
@@ -111,6 +113,7 @@ fn start(cli: Cli, environment: Environment, ui: &mut Ui) -> Result<ExitCode> {
 fn install_panic_hook() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        ui::give_terminal_back();
         usual(info);
         ui::bug();
         process::exit(i32::from(ExitCode::INTERNAL.0));

@@ -2,13 +2,16 @@
 //!
 //! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
 
+pub mod access;
 pub mod autoscaler_status;
+pub mod autoscaler_tags;
 pub mod diagnose;
 pub mod duration;
 pub mod evidence;
 pub mod exit_code;
 pub mod flow_environment;
 pub mod footprint;
+pub mod growth;
 pub mod identity;
 pub mod instance_map;
 pub mod instance_type;
@@ -16,14 +19,21 @@ pub mod job_event;
 pub mod job_template;
 pub mod launch_plan;
 pub mod log_resume;
+pub mod machine;
+pub mod machine_history;
 pub mod node_group;
+pub mod node_pool;
+pub mod node_taints;
+pub mod occupancy;
 pub mod outcome;
 pub mod package;
 pub mod python_imports;
 pub mod quantity;
 pub mod reason;
+pub mod scale_state;
 pub mod scaling_activity;
 pub mod settings;
+pub mod setup;
 pub mod story;
 pub mod suggestion;
 pub mod yaml;

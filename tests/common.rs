@@ -2,6 +2,7 @@
 
 pub(crate) mod cloud;
 pub(crate) mod cluster;
+pub(crate) mod karpenter;
 #[macro_use]
 pub(crate) mod place;
 pub(crate) mod sandbox;

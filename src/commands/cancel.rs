@@ -51,8 +51,8 @@ struct Cancelled {
 }
 
 /// Keeps the last output on the Job: its pod goes, and with it the log that nobody may have followed.
-async fn keep_last_output(cluster: &Cluster, job: &JobRecord) {
-    let mut handle = ClusterJob::new(cluster.clone(), job);
+async fn keep_last_output(cluster: &Cluster, job: &JobRecord, context: &Context) {
+    let mut handle = ClusterJob::new(cluster.clone(), job, &context.environment);
     let mut evidence = Evidence { job: Some(job.clone()), ..Evidence::default() };
     if handle.observe(&mut evidence, Detail::Basic).await.is_ok() {
         handle.keep_tail(&evidence, &[]).await;
@@ -80,7 +80,7 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             result.cancelled.push(job.name);
             continue;
         }
-        keep_last_output(&cluster, &job).await;
+        keep_last_output(&cluster, &job, context).await;
         let ending = Ending {
             outcome: Outcome::Cancelled,
             reason: Reason::CancelledByUser.code().to_owned(),

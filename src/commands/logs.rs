@@ -63,7 +63,7 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
     let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
     let mut view = FollowView::new(ui, record.created.unwrap_or_else(now), arguments.raw).with_log_file(log_file).output_only();
-    let mut job = ClusterJob::new(cluster.clone(), &record);
+    let mut job = ClusterJob::new(cluster.clone(), &record, &context.environment);
     let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
     if arguments.follow {
         let user = context.user(Some(&cluster)).await;

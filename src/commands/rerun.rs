@@ -83,7 +83,7 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
     let options =
         LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
-    launch::on_cluster(plan, cluster, options, context, ui, results).await
+    launch::on_cluster(plan, cluster, options, context, ui).await?.conclude(ui, results)
 }
 
 /// Returns the recorded plan as a new launch. After a loss it is the same run, else a new one.
@@ -129,7 +129,9 @@ async fn resize(plan: &mut LaunchPlan, size: &str, context: &Context, cluster: &
     let profile = found.map.size(&SizeName(size.to_owned()))?;
     plan.size = Some(profile.name.clone());
     plan.footprint = profile.footprint(&found.map.defaults);
-    plan.placement = profile.placement();
+    plan.placement = found.map.placement(profile);
+    plan.fallback = profile.fallback.as_ref().map(|fallback| fallback.value.clone());
+    plan.fallback_of = None;
     plan.price_per_hour = profile.price_per_hour;
     Ok(())
 }

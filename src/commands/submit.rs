@@ -1,6 +1,7 @@
 //! `sbrun submit`: resolve → check → package → create → follow → verdict → exit code.
 
 pub mod args;
+pub mod fallback;
 pub mod launch;
 pub mod resolve;
 pub mod result_file;
@@ -20,11 +21,13 @@ use crate::{
         jobs, manifest,
     },
     local::{self, Enforcement, LocalOptions, Run},
-    model::{exit_code::ExitCode, launch_plan::LaunchPlan},
+    model::{
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnNoCapacity},
+    },
     output::{
-        format,
-        ui::{Format, Ui},
-        view::submitted,
+        ui::Ui,
+        view::{manifests, submitted},
     },
     store::map_file::FoundMap,
 };
@@ -36,7 +39,7 @@ use result_file::ResultFile;
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let result = resolve_and_launch(&arguments, context, ui, &results).await;
+    let result = Box::pin(resolve_and_launch(&arguments, context, ui, &results)).await;
     if let Err(error) = &result {
         results.refuse(error, ui)?;
     }
@@ -63,7 +66,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let planning = resolve::plan(arguments, context, Target::Cluster(&namespace), &decided);
     if arguments.dry_run == Some(DryRun::Client) {
         let mut resolved = planning.await?;
-        resolve::tell(&decided, &resolved, ui);
+        resolve::tell(&decided, &resolved, arguments.detach, ui);
         resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
@@ -79,7 +82,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
     let checking = async {
         let resolved = planning.await?;
-        resolve::tell(&decided, &resolved, ui);
+        resolve::tell(&decided, &resolved, arguments.detach, ui);
         for warning in checks::check(cluster, &resolved.plan, purpose).await? {
             ui.warning(&warning);
         }
@@ -93,7 +96,16 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
     let Resolved { plan, .. } = resolved;
-    launch::on_cluster(plan, cluster.clone(), options, context, ui, results).await
+    let again = options.again()?;
+    let launched = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui).await?;
+    let launched = match launched.no_capacity() {
+        Some(_) if plan.on_no_capacity == OnNoCapacity::Fallback => {
+            let plan = Box::pin(fallback::plan(arguments, plan, context, cluster, ui)).await?;
+            Box::pin(launch::on_cluster(plan, cluster.clone(), again, context, ui)).await?
+        }
+        _ => launched,
+    };
+    launched.conclude(ui, results)
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
@@ -102,7 +114,7 @@ async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &C
     let cluster = if wants_map { context.connect(None).await.ok() } else { None };
     let decided = resolve::decide(arguments, context, cluster.as_ref(), files).await?;
     let mut resolved = resolve::plan(arguments, context, Target::Here(local::machine()?), &decided).await?;
-    resolve::tell(&decided, &resolved, ui);
+    resolve::tell(&decided, &resolved, arguments.detach, ui);
     resolved.plan.user = context.user(None).await;
     if arguments.dry_run.is_some() {
         return dry_run_here(&resolved.plan, ui);
@@ -147,17 +159,6 @@ async fn dry_run_on_server(plan: &LaunchPlan, cluster: &Cluster, ui: &mut Ui) ->
 
 fn show_documents(plan: &LaunchPlan, documents: &[&serde_json::Value], ui: &mut Ui) -> Result<ExitCode> {
     ui.status(&format!("code {}\n{}", submitted::package_words(&plan.package), submitted::package_list(&plan.package)));
-    match ui.format() {
-        Format::Name => ui.line(plan.name.as_str())?,
-        Format::Json | Format::Jsonl => {
-            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": documents});
-            ui.line(&format::json(&list)?)?;
-        }
-        Format::Table | Format::Yaml => {
-            for document in documents {
-                ui.line(&format!("---\n{}", format::yaml(document)?))?;
-            }
-        }
-    }
+    manifests::show(ui, documents, || vec![plan.name.to_string()])?;
     Ok(ExitCode::SUCCESS)
 }

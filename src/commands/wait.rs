@@ -52,7 +52,7 @@ pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Resul
     }
     let follower = context.user(Some(&cluster)).await.name;
     let shared = RefCell::new(ui);
-    let waits = jobs.into_iter().map(|job| wait_for_one(ClusterJob::new(cluster.clone(), &job), job, &follower, &shared));
+    let waits = jobs.into_iter().map(|job| wait_for_one(ClusterJob::new(cluster.clone(), &job, &context.environment), job, &follower, &shared));
     let limit = timeout.unwrap_or(Duration::MAX);
     let mut controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: follower.clone() }.listen()?;
     let results = tokio::select! {

@@ -1,5 +1,7 @@
 //! `sbrun why`: the story of a job.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{context::Context, references::Referrer};
@@ -14,6 +16,9 @@ use crate::{
     },
 };
 
+/// How long to wait for what the cloud account has to say.
+const ACCOUNT: Duration = Duration::from_secs(5);
+
 /// Arguments of `sbrun why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
@@ -26,9 +31,12 @@ pub struct WhyArgs {
 pub async fn why(arguments: &WhyArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let cluster = context.connect_for_jobs(ui).await?;
     let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
-    let mut job = ClusterJob::new(cluster, &record);
+    let mut job = ClusterJob::new(cluster, &record, &context.environment);
     let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
     job.observe(&mut evidence, Detail::Waiting).await?;
+    if evidence.job.as_ref().is_some_and(|job| job.finished.is_none()) {
+        job.ask_account(&mut evidence, ACCOUNT).await;
+    }
     let story = diagnose(&evidence, now());
     let report = JobReport::new(&evidence, &story);
     let name = report.name.clone();

@@ -8,8 +8,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Detail, RunningJob};
+use super::{Detail, RunningJob, account::AccountWatch};
 use crate::{
+    environment::Environment,
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
@@ -28,6 +29,8 @@ use crate::{
 
 /// How long one look may take before the loop says that the server does not answer.
 const LOOK: Patience = Patience(Duration::from_secs(10));
+/// How long the cloud account may take to say why a machine is gone.
+const LAST_WORD: Duration = Duration::from_secs(4);
 /// How long leaving the verdict may take.
 const KEEP: Duration = Duration::from_secs(5);
 /// How long keeping the last output may take, on the way out.
@@ -41,15 +44,27 @@ pub struct ClusterJob {
     name: String,
     uid: String,
     wakeups: Option<Wakeups>,
+    account: Option<AccountWatch>,
     since: Instant,
     age: Duration,
 }
 
 impl ClusterJob {
     /// Returns a handle on the Job that `record` describes; a Job of the same name that is created later is another one.
+    ///
+    /// `environment` leads to the cloud account, which is asked about the node groups of the Job's size.
     #[must_use]
-    pub fn new(cluster: Cluster, record: &JobRecord) -> Self {
-        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None, since: Instant::now(), age: Duration::ZERO }
+    pub fn new(cluster: Cluster, record: &JobRecord, environment: &Environment) -> Self {
+        let account = AccountWatch::of(record, environment);
+        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None, account, since: Instant::now(), age: Duration::ZERO }
+    }
+
+    /// Adds what the cloud account says of the Job's node groups, waiting for its answer as long as `patience`.
+    pub async fn ask_account(&mut self, evidence: &mut Evidence, patience: Duration) {
+        if let Some(account) = &mut self.account {
+            account.ask();
+            account.hear(evidence, patience).await;
+        }
     }
 
     /// Returns the cluster that the Job is on.
@@ -99,11 +114,21 @@ impl RunningJob for ClusterJob {
         let detail = match detail {
             Detail::Basic => observe::Detail::Basic,
             Detail::Waiting => observe::Detail::Waiting,
+            Detail::Loss => observe::Detail::Full,
         };
         if let Some(wakeups) = &mut self.wakeups {
             observe::note_pods(evidence, wakeups.take_pods());
         }
-        observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await
+        observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await?;
+        if let Some(account) = &mut self.account {
+            if detail == observe::Detail::Full {
+                account.ask_now();
+            } else if detail >= observe::Detail::Waiting {
+                account.ask();
+            }
+            account.hear(evidence, if detail == observe::Detail::Full { LAST_WORD } else { Duration::ZERO }).await;
+        }
+        Ok(())
     }
 
     async fn changed(&mut self, limit: Duration) {

@@ -7,6 +7,8 @@ mod permissions;
 mod quota;
 mod references;
 
+pub use quota::excess as quota_excess;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{

@@ -123,6 +123,13 @@ pub fn is_forbidden(error: &CallError) -> bool {
     status(error).is_some_and(Status::is_forbidden)
 }
 
+/// Returns whether there was an answer, but none that can be read.
+#[must_use]
+pub(crate) fn is_garbled(error: &CallError) -> bool {
+    let (CallError::Refused(error) | CallError::Ambiguous(error)) = error;
+    matches!(cause::cause(error), Cause::Garbled)
+}
+
 /// Returns the API server's own words, when it answered.
 #[must_use]
 pub(crate) fn status(error: &CallError) -> Option<&Status> {

@@ -2,6 +2,7 @@
 
 mod merge;
 mod record;
+mod scaling;
 mod surroundings;
 mod survey;
 
@@ -13,6 +14,8 @@ pub use record::{
     quota_records,
 };
 
+pub(in crate::kubernetes) use record::{allocatable, taint_record};
+pub(in crate::kubernetes) use surroundings::unseen;
 pub use survey::survey;
 
 use crate::{

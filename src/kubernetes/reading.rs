@@ -48,25 +48,44 @@ impl Cluster {
         self.pages(parameters, patience, doing, |parameters| async move { api.list_metadata(&parameters).await }).await
     }
 
-    async fn pages<T, F, Fut>(&self, parameters: ListParams, patience: Patience, doing: &str, mut page: F) -> Result<Vec<T>, CallError>
+    async fn pages<T, F, Fut>(&self, parameters: ListParams, patience: Patience, doing: &str, page: F) -> Result<Vec<T>, CallError>
     where
         T: Clone,
         F: FnMut(ListParams) -> Fut,
         Fut: Future<Output = kube::Result<ObjectList<T>>>,
     {
-        let first = parameters.limit(PAGE);
-        let (mut found, mut next, mut restarts) = (Vec::new(), first.clone(), 0);
+        self.fold_pages(parameters, patience, doing, page, |found: &mut Vec<T>, items| found.extend(items)).await
+    }
+
+    /// Returns what `fold` makes of all objects, page by page: no more than one page of them is kept. A list that starts anew
+    /// starts from nothing.
+    pub(crate) async fn fold_pages<A, T, F, Fut>(
+        &self,
+        parameters: ListParams,
+        patience: Patience,
+        doing: &str,
+        mut page: F,
+        fold: impl Fn(&mut A, Vec<T>),
+    ) -> Result<A, CallError>
+    where
+        A: Default,
+        T: Clone,
+        F: FnMut(ListParams) -> Fut,
+        Fut: Future<Output = kube::Result<ObjectList<T>>>,
+    {
+        let first = ListParams { limit: parameters.limit.or(Some(PAGE)), ..parameters };
+        let (mut found, mut next, mut restarts) = (A::default(), first.clone(), 0);
         loop {
             let list = match self.call(Repeat::Read, patience, doing, || page(next.clone())).await {
                 Err(error) if status(&error).is_some_and(|status| status.code == 410) && restarts < RESTARTS => {
                     restarts += 1;
-                    found.clear();
+                    found = A::default();
                     next = first.clone();
                     continue;
                 }
                 list => list?,
             };
-            found.extend(list.items);
+            fold(&mut found, list.items);
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => next = first.clone().continue_token(&token),
                 None => return Ok(found),

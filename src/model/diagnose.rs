@@ -10,16 +10,18 @@ mod configuration;
 mod creation;
 mod deadline;
 mod decide;
+mod growth;
 mod image;
 mod inquiry;
 mod loss;
+mod machine;
 mod phases;
 mod room;
 mod scheduler_message;
 mod scheduling;
 mod starting;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 mod volume;
 mod waiting;
@@ -55,11 +57,16 @@ pub fn diagnose(evidence: &Evidence, now: Timestamp) -> Story {
     };
     // What it was rejected for is not told twice.
     causes.retain(|cause| verdict.as_ref().is_none_or(|verdict| verdict.cause.reason != cause.reason));
-    let phases = phases::phases(&inquiry, verdict.as_ref());
+    let queued = verdict.is_none() && waiting::is_queued(&causes);
+    let phases = phases::phases(&inquiry, verdict.as_ref(), queued);
     let cause = if verdict.is_some() || causes.is_empty() { None } else { Some(causes.remove(0)) };
+    let phase = phases.last().map_or(Phase::Submitted, |start| start.phase);
+    let waits_for_machine = matches!(phase, Phase::Pending | Phase::ScalingUp | Phase::Booting);
     Story {
-        phase: phases.last().map_or(Phase::Submitted, |start| start.phase),
+        phase,
         phases,
+        place: inquiry.place().filter(|_| queued),
+        usual_seconds: evidence.usual_scale_up_seconds.filter(|_| waits_for_machine),
         attempts: inquiry.attempt_count(),
         unknown: waiting::unknown(&inquiry, cause.as_ref()),
         cause,

@@ -31,6 +31,8 @@ pub struct Evidence {
     pub events: Vec<EventRecord>,
     /// The nodes that this job could run on, and its own; none when they could not be asked for.
     pub nodes: Option<Vec<NodeRecord>>,
+    /// Nodes without the labels that the job asks for, where no node has them: a machine may have joined with other labels.
+    pub other_nodes: Vec<NodeRecord>,
     /// Pods on those nodes that take up room, for "what runs there".
     pub neighbours: Vec<NeighbourRecord>,
     /// Labels that other nodes of the cluster have, by key: tells a wrong selector from an empty group.
@@ -41,6 +43,8 @@ pub struct Evidence {
     pub scaling: Scaling,
     /// Pods of all jobs that wait for the same nodes, this one's among them, oldest first; none when they were not asked for.
     pub queue: Option<Vec<WaitingPod>>,
+    /// When a follower last saw this job waiting for its turn behind a group at its maximum.
+    pub last_queued: Option<Timestamp>,
     /// How long a machine of this size usually takes to come, in seconds, from its finished jobs.
     pub usual_scale_up_seconds: Option<i64>,
     /// What could not be observed, and why, for people.
@@ -201,6 +205,10 @@ pub struct AttemptRecord {
     pub deleted: Option<Timestamp>,
     /// When the pod object was first found missing.
     pub gone: Option<Timestamp>,
+    /// When its node registered, once seen: a node older than the pod was warm.
+    pub node_created: Option<Timestamp>,
+    /// The machine behind its node, once seen: `spec.providerID`.
+    pub provider_id: Option<String>,
     /// When its node was first found missing.
     pub node_gone: Option<Timestamp>,
     /// The flow's container; the strongest state ever seen.
@@ -298,6 +306,20 @@ pub struct NodeRecord {
     pub conditions: Vec<ConditionRecord>,
     /// `spec.providerID`.
     pub provider_id: Option<String>,
+}
+
+impl NodeRecord {
+    /// Returns the condition Ready.
+    #[must_use]
+    pub fn readiness(&self) -> Option<&ConditionRecord> {
+        self.conditions.iter().find(|condition| condition.kind == "Ready")
+    }
+
+    /// Returns the condition Ready when it is not `True`.
+    #[must_use]
+    pub fn unready(&self) -> Option<&ConditionRecord> {
+        self.readiness().filter(|condition| condition.status != "True")
+    }
 }
 
 /// A pod that shares the nodes with this job.

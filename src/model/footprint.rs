@@ -45,7 +45,48 @@ pub struct Shortfall {
     pub allocatable: String,
 }
 
+impl Allocatable {
+    /// Returns both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = Footprint::from(self).plus(Footprint::from(other));
+        Self { cpu: sum.cpu, memory: sum.memory, gpu: sum.gpu, ephemeral_storage: sum.ephemeral_storage }
+    }
+}
+
+impl From<Allocatable> for Footprint {
+    /// Returns what would fill it.
+    fn from(Allocatable { cpu, memory, gpu, ephemeral_storage }: Allocatable) -> Self {
+        Self { cpu, memory, gpu, ephemeral_storage }
+    }
+}
+
 impl Footprint {
+    /// Returns both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu: Cpu(self.cpu.0.saturating_add(other.cpu.0)),
+            memory: Memory(self.memory.0.saturating_add(other.memory.0)),
+            gpu: self.gpu.saturating_add(other.gpu),
+            ephemeral_storage: match (self.ephemeral_storage, other.ephemeral_storage) {
+                (Some(one), Some(other)) => Some(Memory(one.0.saturating_add(other.0))),
+                (one, other) => one.or(other),
+            },
+        }
+    }
+
+    /// Returns the larger amount of every resource.
+    #[must_use]
+    pub fn or_larger(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            memory: self.memory.max(other.memory),
+            gpu: self.gpu.max(other.gpu),
+            ephemeral_storage: self.ephemeral_storage.max(other.ephemeral_storage),
+        }
+    }
+
     /// Returns every resource of which `allocatable` has too little; empty means it fits.
     #[must_use]
     pub fn shortfalls(&self, allocatable: &Allocatable) -> Vec<Shortfall> {

@@ -9,7 +9,7 @@ use crate::{
     model::{
         footprint::Footprint,
         identity::SizeName,
-        launch_plan::{RunAsUser, Toleration},
+        launch_plan::{Placement, RunAsUser, Toleration},
         quantity::{Cpu, Memory},
         suggestion,
         yaml::Position,
@@ -251,6 +251,13 @@ impl InstanceMap {
         let meant = suggestion::closest(&name.0, names()).map(|meant| format!("did you mean `{meant}`?"));
         let offers = format!("the instance map `{}` offers {}", self.name, suggestion::listed(names()));
         Err(Error::rejected(format!("unknown size `{name}`")).with_hints(meant).hinted(offers))
+    }
+
+    /// Returns where jobs of a size run: its own placement, with the region and the name of the cluster.
+    #[must_use]
+    pub fn placement(&self, size: &SizeProfile) -> Placement {
+        let text = |located: &Option<Located<String>>| located.as_ref().map(|located| located.value.clone());
+        Placement { region: text(&self.cluster.region), cluster: text(&self.cluster.name), ..size.placement() }
     }
 
     /// Returns the sizes whose jobs may ask for this much, the smallest first.

@@ -59,6 +59,15 @@ pub struct LaunchPlan {
     pub infrastructure_retries: u32,
     /// What an interruption of a follower without a terminal does.
     pub on_interrupt: OnInterrupt,
+    /// What to do when there is no machine of the size.
+    #[serde(default)]
+    pub on_no_capacity: OnNoCapacity,
+    /// The size to take then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<SizeName>,
+    /// The size that was asked for, when this plan is for its fallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_of: Option<SizeName>,
     /// Who launches.
     pub user: User,
     /// Further labels of Job and pod, from the map and `--label`.
@@ -117,6 +126,12 @@ pub struct Placement {
     /// Name of the Karpenter NodePool of this size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_pool: Option<String>,
+    /// AWS region of the groups, where the map says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Name of the cluster, where the map says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Instance types of the group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instance_types: Vec<String>,
@@ -253,6 +268,31 @@ pub enum OnInterrupt {
     Cancel,
     /// The job goes on.
     Detach,
+}
+
+/// What to do when there is no machine of the size to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNoCapacity {
+    /// Wait until the pending timeout.
+    #[default]
+    Wait,
+    /// End as `no_node` at once.
+    Fail,
+    /// Take the size's fallback, once.
+    Fallback,
+}
+
+impl OnNoCapacity {
+    /// Returns the word of the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Fail => "fail",
+            Self::Fallback => "fallback",
+        }
+    }
 }
 
 /// Who launches a job. The label is no security boundary.

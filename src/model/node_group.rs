@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     autoscaler_status::{AutoscalerStatus, GroupStatus},
+    autoscaler_tags,
     evidence::{ConditionRecord, EventRecord},
     footprint::Allocatable,
     launch_plan::Taint,
@@ -22,6 +23,12 @@ pub const EKS_NODE_GROUP: &str = "eks.amazonaws.com/nodegroup";
 pub const EKSCTL_NODE_GROUP: &str = "alpha.eksctl.io/nodegroup-name";
 /// Label of nodes of a Karpenter NodePool.
 pub const NODE_POOL: &str = "karpenter.sh/nodepool";
+/// Label of a node's or claim's instance type.
+pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+/// Label of a node's or claim's Availability Zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Length of a UUID.
+const UUID: usize = 36;
 /// Labels that tell spot machines from others, with the value that means spot, in the order of asking.
 const SPOT_LABELS: [(&str, &str); 6] = [
     ("eks.amazonaws.com/capacityType", "SPOT"),
@@ -100,6 +107,8 @@ pub struct Scaling {
 pub struct NodeGroup<'a> {
     /// Name, as the instance map or whoever reported it writes it.
     pub name: &'a str,
+    /// Whether it is a Karpenter NodePool.
+    pub is_pool: bool,
     /// As the cloud account has it.
     pub account: Option<&'a AccountGroup>,
     /// As the Cluster Autoscaler sees it.
@@ -131,8 +140,11 @@ pub struct AccountGroup {
     pub suspended: Vec<SuspendedProcess>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Instance types of its overrides or of its launch template, with the weight of each where one is set.
+    /// Instance types of its overrides, with the weight of each where one is set; without overrides those of its instances. None are
+    /// known of an empty group whose type only its launch template names.
     pub instance_types: Vec<(String, Option<String>)>,
+    /// Whether its overrides name requirements such as a number of CPUs, from which AWS chooses instance types.
+    pub by_requirements: bool,
     /// Whether it starts spot instances, where its own description says so.
     pub spot: Option<bool>,
     /// `CapacityRebalance`.
@@ -188,6 +200,8 @@ pub struct NodePool {
     pub labels: BTreeMap<String, String>,
     /// Taints that its nodes will have.
     pub taints: Vec<Taint>,
+    /// Taints that its nodes have only at first, until something takes them off. No pod needs to tolerate them.
+    pub startup_taints: Vec<Taint>,
     /// `spec.template.spec.requirements`.
     pub requirements: Vec<Requirement>,
     /// Conditions, `Ready` among them.
@@ -201,7 +215,7 @@ pub struct NodePool {
 pub struct Requirement {
     /// Label.
     pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`, `Gte` or `Lte`.
     pub operator: String,
     /// Values.
     pub values: Vec<String>,
@@ -232,6 +246,8 @@ pub struct NodeClaim {
     pub provider_id: Option<String>,
     /// What pods will have of it.
     pub allocatable: Allocatable,
+    /// `status.lastPodEventTime`: when a pod last came or went.
+    pub last_pod_event: Option<Timestamp>,
 }
 
 impl NodeClaim {
@@ -249,12 +265,12 @@ impl<'a> NodeGroup<'a> {
         if is_pool {
             let pool = scaling.pools.value().and_then(|pools| pools.iter().find(|pool| pool.name == name));
             let claims = scaling.claims.iter().filter(|claim| claim.pool == name).collect();
-            return Self { name, account: None, status: None, pool, claims };
+            return Self { name, is_pool, account: None, status: None, pool, claims };
         }
         let account = scaling.account.value().and_then(|groups| groups.iter().find(|group| is_called(name, &group.name, &group.tags)));
         let listed = |status: &&GroupStatus| account.map_or_else(|| is_named(name, &status.name), |account| account.name == status.name);
         let status = scaling.autoscaler.value().and_then(|status| status.groups.iter().find(listed));
-        Self { name, account, status, pool: None, claims: Vec::new() }
+        Self { name, is_pool, account, status, pool: None, claims: Vec::new() }
     }
 
     /// Returns the least number of nodes; none when not known. A pool has no minimum.
@@ -273,24 +289,35 @@ impl<'a> NodeGroup<'a> {
     /// Returns the number of nodes that it is to have; none when not known.
     #[must_use]
     pub fn desired_size(&self) -> Option<u32> {
-        let claims = || self.pool.map(|_| u32::try_from(self.claims.iter().filter(|claim| claim.deleted.is_none()).count()).unwrap_or(u32::MAX));
-        self.account.map(|group| group.desired_size).or_else(|| self.status.and_then(|status| status.target)).or_else(claims)
+        let live = || u32::try_from(self.claims.iter().filter(|claim| claim.deleted.is_none()).count()).ok();
+        // Without claims, which perhaps may not be seen, the pool's own count has to do.
+        let counted = |pool: &NodePool| pool.in_use.get("nodes").map_or(Some(0), |nodes| nodes.parse().ok());
+        let of_pool = || self.pool.and_then(|pool| if self.claims.is_empty() { counted(pool) } else { live() });
+        self.account.map(|group| group.desired_size).or_else(|| self.status.and_then(|status| status.target)).or_else(of_pool)
     }
 }
 
 /// Returns whether an Auto Scaling group is the one that the instance map names, by its own name or by that of its EKS managed node group.
 #[must_use]
 pub fn is_called(name: &str, group: &str, tags: &BTreeMap<String, String>) -> bool {
-    is_named(name, group) || tags.get("eks:nodegroup-name").is_some_and(|tag| tag == name)
+    is_named(name, group) || tags.get(autoscaler_tags::EKS_NODE_GROUP).is_some_and(|tag| tag == name)
 }
 
 /// Returns whether `group`, the name of an Auto Scaling group, is `name` or what EKS makes of a managed node group of that name:
 /// `eks-<name>-<uuid>`.
 #[must_use]
 pub fn is_named(name: &str, group: &str) -> bool {
-    const UUID: usize = 36;
     let managed = || group.strip_prefix("eks-").and_then(|rest| rest.strip_prefix(name)).and_then(|rest| rest.strip_prefix('-'));
     group == name || managed().is_some_and(|uuid| uuid.len() == UUID && uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()))
+}
+
+/// Returns the names that nodes of a node group may carry in a label: its own, or that from which EKS or eksctl made the name of its
+/// Auto Scaling group, `eks-<name>-<uuid>` and `eksctl-<cluster>-nodegroup-<name>-NodeGroup-…`.
+#[must_use]
+pub fn label_names(group: &str) -> Vec<&str> {
+    let of_eks = group.strip_prefix("eks-").and_then(|rest| rest.get(..rest.len().checked_sub(UUID + 1)?)).filter(|name| is_named(name, group));
+    let of_eksctl = || group.strip_prefix("eksctl-")?.split_once("-nodegroup-")?.1.rsplit_once("-NodeGroup-").map(|(name, _)| name);
+    [Some(group), of_eks, of_eksctl()].into_iter().flatten().collect()
 }
 
 /// Returns whether a node is a spot machine by its labels; none when no label in use says either.
@@ -319,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn nodes_carry_the_name_that_the_group_was_made_from() {
+        assert_eq!(label_names("flows"), ["flows"]);
+        let managed = "eks-flows-small-1ac6b2b4-8f0c-43a6-9d2e-0f5a7f3f8a11";
+        assert_eq!(label_names(managed), [managed, "flows-small"]);
+        let eksctl = "eksctl-prod-nodegroup-flows-NodeGroup-1B2C3D";
+        assert_eq!(label_names(eksctl), [eksctl, "flows"]);
+        assert_eq!(label_names("eks-é"), ["eks-é"]);
+    }
+
+    #[test]
     fn the_first_label_in_use_tells_spot() {
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         assert_eq!(is_spot(&labels(&[])), None);
@@ -326,6 +363,22 @@ mod tests {
         assert_eq!(is_spot(&labels(&[("karpenter.sh/capacity-type", "spot")])), Some(true));
         assert_eq!(is_spot(&labels(&[("node-role.kubernetes.io/spot-worker", "")])), Some(true));
         assert_eq!(is_spot(&labels(&[("lifecycle", "Ec2Spot")])), Some(true));
+    }
+
+    #[test]
+    fn a_pool_has_no_minimum_and_as_many_nodes_as_claims() {
+        let pool = |nodes: &str| NodePool { name: "p".into(), in_use: [("nodes".to_owned(), nodes.to_owned())].into(), ..NodePool::default() };
+        let claim = |deleted| NodeClaim { pool: "p".into(), deleted, ..NodeClaim::default() };
+        let sizes = |pool: NodePool, claims| {
+            let pools = Sighting::Seen { value: vec![pool], at: Timestamp::UNIX_EPOCH };
+            let scaling = Scaling { pools, claims, ..Scaling::default() };
+            let group = NodeGroup::find("p", true, &scaling);
+            (group.min_size(), group.max_size(), group.desired_size())
+        };
+        assert_eq!(sizes(pool("3"), vec![claim(None), claim(Some(Timestamp::UNIX_EPOCH))]), (Some(0), None, Some(1)));
+        assert_eq!(sizes(pool("3"), Vec::new()), (Some(0), None, Some(3)), "claims may not be seen");
+        let limited = NodePool { limits: [("nodes".to_owned(), "5".to_owned())].into(), name: "p".into(), ..NodePool::default() };
+        assert_eq!(sizes(limited, Vec::new()), (Some(0), Some(5), Some(0)));
     }
 
     #[test]

@@ -68,6 +68,36 @@ reasons! {
     SchedulingOther = "Scheduling.Other" => "read the scheduler's words",
     /// An autoscaler said that a machine is coming.
     ScaleUpTriggered = "ScaleUp.Triggered" => "wait for the machine",
+    /// The node group is at its maximum, or the node pool at its limit: the job waits for its turn.
+    QueueAtMaximum = "Queue.AtMaximum" => "wait for a job there to end, take another size, or have the maximum raised",
+    /// The Cluster Autoscaler leaves the node group alone for a while, after a failure.
+    ScaleUpBackoff = "ScaleUp.Backoff" => "wait until it tries again, or take another size",
+    /// The Cluster Autoscaler does not know the node group.
+    ScaleUpGroupNotDiscovered = "ScaleUp.GroupNotDiscovered" => "give the group the two tags by which it is discovered",
+    /// The node group rests at 0, and its tags do not tell the autoscaler which labels its nodes will have.
+    ScaleUpTagsMissing = "ScaleUp.TagsMissing" => "give the group its node-template tags",
+    /// The autoscaler may not add any more nodes to the cluster.
+    ScaleUpTotalLimit = "ScaleUp.TotalLimit" => "raise the autoscaler's `--max-nodes-total`, `--cores-total` or `--memory-total`",
+    /// No autoscaler runs that could raise the node group.
+    ScaleUpAutoscalerDown = "ScaleUp.AutoscalerDown" => "look at the autoscaler's Deployment and its log",
+    /// The node pool is not ready.
+    ScaleUpPoolNotReady = "ScaleUp.PoolNotReady" => "look at the conditions of the node pool and of its node class",
+    /// No autoscaler has said anything about the pod, and nothing else explains it.
+    ScaleUpUnexplained = "ScaleUp.Unexplained" => "run `sbrun doctor`; look at the autoscaler's log",
+    /// AWS has no spot machine of this kind.
+    CapacitySpot = "Capacity.Spot" => "take another size or the size's `fallback`, or wait",
+    /// AWS has no machine of this kind.
+    CapacityOnDemand = "Capacity.OnDemand" => "take another size or the size's `fallback`, or wait",
+    /// A quota of the AWS account keeps the node group from growing.
+    CapacityQuota = "Capacity.Quota" => "have the quota raised, or wait for other machines of the account to go",
+    /// The node group cannot start a machine as it is configured.
+    CapacityLaunchConfiguration = "Capacity.LaunchConfiguration" => "mend the group's launch template",
+    /// Somebody suspended the node group's process `Launch`.
+    CapacityLaunchSuspended = "Capacity.LaunchSuspended" => "resume the process",
+    /// A machine was started and is not a node yet.
+    NodeBooting = "Node.Booting" => "wait",
+    /// A machine was started and did not become a node in time.
+    NodeNeverJoined = "Node.NeverJoined" => "read its boot log; look at its network and at its role",
     /// A volume lives in a zone where the group has no node.
     VolumeZone = "Volume.Zone" => "take a size with a node group in the volume's zone",
     /// A PersistentVolumeClaim does not exist or is not bound.
@@ -122,6 +152,8 @@ reasons! {
     TimeoutPending = "Timeout.Pending" => "mend the cause that it waited for, then run the same command again",
     /// Our turn did not come in time.
     TimeoutQueue = "Timeout.Queue" => "run the same command again, or take another size",
+    /// AWS took the spot machine back.
+    LostSpotReclaimed = "Lost.SpotReclaimed" => "run the same command again; `--infrastructure-retries` does it by itself",
     /// The node went away, and nothing says why.
     LostNodeGone = "Lost.NodeGone" => "run the same command again; `--infrastructure-retries` does it by itself",
     /// The node was drained.
@@ -159,6 +191,12 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.code() == code)
     }
 
+    /// Returns whether it means that the size has no machine to give now: another size may have one.
+    #[must_use]
+    pub fn is_no_capacity(self) -> bool {
+        matches!(self, Self::CapacitySpot | Self::CapacityOnDemand | Self::CapacityQuota | Self::ScaleUpBackoff)
+    }
+
     /// Returns the outcome of a job that ended for this reason; none for what a job waits for.
     #[must_use]
     pub fn outcome(self) -> Option<Outcome> {
@@ -171,7 +209,8 @@ impl Reason {
             Self::FlowStartError => Some(Outcome::Rejected),
             Self::TimeoutRun | Self::TimeoutStall => Some(Outcome::TimedOut),
             Self::TimeoutPending | Self::TimeoutQueue => Some(Outcome::NoNode),
-            Self::LostNodeGone
+            Self::LostSpotReclaimed
+            | Self::LostNodeGone
             | Self::LostDrained
             | Self::LostEvicted
             | Self::LostPreempted

@@ -49,6 +49,8 @@ pub enum Key {
     InfrastructureRetries,
     /// What an interruption without a terminal does.
     OnInterrupt,
+    /// What to do when there is no machine of the size.
+    OnNoCapacity,
     /// Environment variables, `NAME=value`.
     Env,
     /// Labels, `key=value`.
@@ -77,7 +79,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which `config` lists them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Size,
         Self::Name,
         Self::Image,
@@ -92,6 +94,7 @@ impl Key {
         Self::Lease,
         Self::InfrastructureRetries,
         Self::OnInterrupt,
+        Self::OnNoCapacity,
         Self::Env,
         Self::Label,
         Self::ServiceAccount,
@@ -124,6 +127,7 @@ impl Key {
             Self::Lease => "lease",
             Self::InfrastructureRetries => "infrastructure_retries",
             Self::OnInterrupt => "on_interrupt",
+            Self::OnNoCapacity => "on_no_capacity",
             Self::Env => "env",
             Self::Label => "label",
             Self::ServiceAccount => "service_account",
@@ -176,6 +180,7 @@ impl Key {
             Self::Lease => value::lease(text).map(drop),
             Self::InfrastructureRetries => value::retries(text).map(drop),
             Self::OnInterrupt => value::on_interrupt(text).map(drop),
+            Self::OnNoCapacity => value::on_no_capacity(text).map(drop),
             Self::Env => value::assignment(text).map(drop),
             Self::Label => value::label(text).map(drop),
             Self::ServiceAccount => value::object_name(text).map(drop),
@@ -271,6 +276,8 @@ pub struct Flags {
     pub infrastructure_retries: Option<String>,
     /// `--on-interrupt`.
     pub on_interrupt: Option<String>,
+    /// `--on-no-capacity`.
+    pub on_no_capacity: Option<String>,
     /// `--env`, and the lines of `--env-file` before them.
     pub env: Vec<String>,
     /// `--label`.
@@ -306,6 +313,7 @@ impl Flags {
             lease,
             infrastructure_retries,
             on_interrupt,
+            on_no_capacity,
             env,
             label,
             template,
@@ -330,6 +338,7 @@ impl Flags {
             one(Key::Lease, lease),
             one(Key::InfrastructureRetries, infrastructure_retries),
             one(Key::OnInterrupt, on_interrupt),
+            one(Key::OnNoCapacity, on_no_capacity),
             (Key::Env, env.clone()),
             (Key::Label, label.clone()),
             one(Key::Template, template),

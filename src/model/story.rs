@@ -137,6 +137,9 @@ pub struct Verdict {
     pub finished: Option<Timestamp>,
     /// Seconds from submission until the flow ran for the first time, or until the end.
     pub waited_seconds: Option<i64>,
+    /// Seconds from when it was its turn until a node took it, when a machine had to come for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_up_seconds: Option<i64>,
     /// Seconds that the last attempt ran.
     pub run_seconds: Option<i64>,
     /// Number of attempts.
@@ -174,6 +177,10 @@ pub struct Story {
     pub verdict: Option<Verdict>,
     /// Until when the verdict is held because news of the node may come (137 or 143 without an explanation).
     pub held_until: Option<Timestamp>,
+    /// Its place among the jobs that wait for the same nodes, counted from 1, and how many there are; while it is queued.
+    pub place: Option<(u32, u32)>,
+    /// How long a machine of this size usually takes to come, in seconds; while it waits for one.
+    pub usual_seconds: Option<i64>,
     /// What is not known.
     pub unknown: Vec<String>,
 }

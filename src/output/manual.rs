@@ -26,6 +26,19 @@ pub fn top() -> String {
     )
 }
 
+/// Returns the part below `sbrun setup --help`.
+#[must_use]
+pub fn setup() -> String {
+    "Examples:\n  \
+     sbrun setup                                      print the manifests\n  \
+     sbrun setup --user-group data-team --diff        what would change in the cluster\n  \
+     sbrun setup --user-group data-team --apply       apply it, after a look and a question\n  \
+     sbrun setup map policy --apply                   after a change of the instance map\n  \
+     sbrun setup iam-users > policy.json              for `aws iam create-policy`\n\n\
+     The guide to it is docs/setup.md."
+        .to_owned()
+}
+
 /// Returns the part below `sbrun submit --help`.
 #[must_use]
 pub fn submit() -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     format,
     progress::ProgressLine,
-    prompt,
+    prompt, screen,
     style::{Painter, Role},
 };
 use crate::{
@@ -275,11 +275,21 @@ impl Ui {
 }
 
 /// Writes one line to standard error when no [`Ui`] is at hand: calls that take long tell so from wherever they are.
+///
+/// A live view has the terminal for itself, and says of its own when nothing answers.
 pub fn notice(text: &str) {
+    if screen::is_open() {
+        return;
+    }
     let mut stderr = io::stderr().lock();
     if writeln!(stderr, "[sbrun: {text}]").is_err() {
         // Nobody reads standard error; there is nowhere left to say so.
     }
+}
+
+/// Ends a live view, so that what is written next can be read.
+pub fn give_terminal_back() {
+    screen::restore();
 }
 
 /// Says that a panic was a bug of sbrun and shows the cursor again.

@@ -1,7 +1,12 @@
 //! Model values as text and documents.
 
+pub mod changes;
 pub mod follow;
 pub mod job_list;
+pub mod machine_history;
+pub mod manifests;
+pub mod node_group;
 pub mod report;
 pub mod story;
 pub mod submitted;
+pub mod watch;

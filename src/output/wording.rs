@@ -54,6 +54,35 @@ pub fn elide(text: &str, width: usize) -> String {
     cut
 }
 
+/// Returns a number that counts places: `1st`, `2nd`, `11th`.
+#[must_use]
+pub fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// Returns `text` in lines of at most `width` columns, broken between words; a longer word has a line of its own.
+#[must_use]
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +100,13 @@ mod tests {
             assert_eq!(age(SignedDuration::from_secs(seconds)), text, "{seconds}");
         }
         assert_eq!((span(59), span(61), span(3_900)), ("59s".into(), "1m1s".into(), "1h5m".into()));
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("up to 3 machines, started", 10), ["up to 3", "machines,", "started"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        assert!(wrapped("", 4).is_empty());
     }
 
     #[test]

@@ -60,12 +60,32 @@ pub struct FoundMap {
     pub source: MapSource,
 }
 
+impl MapSource {
+    /// Returns the file; none for a ConfigMap.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Flag(path) | Self::Variable(path) | Self::Upward(path) | Self::User(path) => Some(path),
+            Self::ConfigMap { .. } => None,
+        }
+    }
+}
+
 impl FoundMap {
     /// Returns the namespace that the map names for jobs.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str())
     }
+}
+
+/// A map as everybody has it: without the defaults of my own, and with the texts that it is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedMap {
+    /// The map.
+    pub map: InstanceMap,
+    /// The entries of its ConfigMap: map and templates.
+    pub entries: BTreeMap<String, String>,
 }
 
 /// Returns the map whose sizes count: of `--map`, of `$SBRUN_MAP`, the nearest upward from the working directory, or the user's own.
@@ -96,11 +116,55 @@ pub fn find(map_flag: Option<&Path>, environment: &Environment) -> Result<Option
 /// defaults of the cluster's.
 pub fn from_config_map(namespace: &str, data: &BTreeMap<String, String>, environment: &Environment) -> Result<Option<FoundMap>> {
     let Some(text) = data.get(FILE_NAME) else { return Ok(None) };
-    let source = MapSource::ConfigMap { namespace: namespace.to_owned() };
-    let mut read_template = |name: &str| data.get(name).cloned().ok_or_else(|| format!("the ConfigMap {CONFIG_MAP} has no such key"));
-    let mut map = InstanceMap::parse(text, &source.to_string(), &mut read_template)?;
+    let mut map = parse_entries(text, namespace, data)?;
     map.defaults = user_defaults(environment)?.or(map.defaults);
-    Ok(Some(FoundMap { map, source }))
+    Ok(Some(FoundMap { map, source: MapSource::ConfigMap { namespace: namespace.to_owned() } }))
+}
+
+fn parse_entries(text: &str, namespace: &str, data: &BTreeMap<String, String>) -> Result<InstanceMap> {
+    let name = MapSource::ConfigMap { namespace: namespace.to_owned() }.to_string();
+    let mut read_template = |name: &str| data.get(name).cloned().ok_or_else(|| format!("the ConfigMap {CONFIG_MAP} has no such key"));
+    Ok(InstanceMap::parse(text, &name, &mut read_template)?)
+}
+
+/// Returns a map of files as everybody would have it from the ConfigMap.
+///
+/// # Errors
+/// Rejected when map and templates do not fit into a ConfigMap.
+pub fn shared(path: &Path, environment: &Environment) -> Result<SharedMap> {
+    let path = from_working_directory(path, environment);
+    let text = read(&path, environment).map_err(|refusal| refusal.into_error(None))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut entries = BTreeMap::new();
+    let mut read_template = |name: &str| {
+        let text = read(&folder.join(name), environment).map_err(|refusal| refusal.why)?;
+        entries.insert(name.to_owned(), text.clone());
+        Ok(text)
+    };
+    let map = InstanceMap::parse(&text, &shown(&path, environment), &mut read_template)?;
+    entries.insert(FILE_NAME.to_owned(), text);
+    Ok(SharedMap { map, entries })
+}
+
+/// Returns the map that a ConfigMap holds as everybody has it; `None` when it has no key `instance-map.yaml`.
+pub fn shared_from_config_map(namespace: &str, data: BTreeMap<String, String>) -> Result<Option<SharedMap>> {
+    let Some(text) = data.get(FILE_NAME) else { return Ok(None) };
+    let map = parse_entries(text, namespace, &data)?;
+    Ok(Some(SharedMap { map, entries: data }))
+}
+
+/// Returns an error when the entries of a map do not fit into a ConfigMap.
+pub fn check_entries(entries: &BTreeMap<String, String>) -> Result<()> {
+    let is_key = |name: &str| name.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if let Some(name) = entries.keys().find(|name| !is_key(name)) {
+        return Err(Error::rejected(format!("the template `{name}` cannot be an entry of the ConfigMap {CONFIG_MAP}"))
+            .hinted("put it beside the map, with letters, digits, `-`, `_` and `.` in its name"));
+    }
+    let size: usize = entries.iter().map(|(name, text)| name.len() + text.len()).sum();
+    if size as u64 > SIZE_LIMIT {
+        return Err(Error::rejected(format!("map and templates are {} KiB together, a ConfigMap takes 1024 KiB", size.div_ceil(1024))));
+    }
+    Ok(())
 }
 
 /// Returns the defaults of the user's own map; none when there is no such map.

@@ -3,5 +3,7 @@
 mod clean;
 mod cloud;
 mod endings;
+mod karpenter;
+mod setup;
 mod submit;
 mod waiting;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 
+use crate::model::launch_plan::OnNoCapacity;
+
 /// Arguments of `sbrun submit`.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_long_help = crate::output::manual::submit())]
@@ -85,6 +87,9 @@ pub struct SubmitArgs {
     /// What an interruption without a terminal does; `cancel` in a pipeline, else `detach`
     #[arg(long, value_enum, value_name = "ACTION", help_heading = "Following")]
     pub on_interrupt: Option<InterruptChoice>,
+    /// What to do when there is no machine of the size: wait for one, fail at once, or take the size's `fallback`
+    #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "local", help_heading = "Following")]
+    pub on_no_capacity: Option<NoCapacityChoice>,
     /// How long the job outlives a vanished sbrun, with --on-interrupt cancel
     #[arg(long, value_name = "DURATION", help_heading = "Following")]
     pub lease: Option<String>,
@@ -109,6 +114,29 @@ pub enum InterruptChoice {
     Cancel,
     /// Let it go on
     Detach,
+}
+
+/// `--on-no-capacity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoCapacityChoice {
+    /// Wait until the pending timeout
+    Wait,
+    /// End the job at once
+    Fail,
+    /// Submit it once at the size's fallback
+    Fallback,
+}
+
+impl NoCapacityChoice {
+    /// Returns the setting of this choice.
+    #[must_use]
+    pub fn setting(self) -> OnNoCapacity {
+        match self {
+            Self::Wait => OnNoCapacity::Wait,
+            Self::Fail => OnNoCapacity::Fail,
+            Self::Fallback => OnNoCapacity::Fallback,
+        }
+    }
 }
 
 /// `--dry-run`.

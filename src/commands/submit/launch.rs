@@ -33,6 +33,18 @@ use crate::{
     store::run_file::{RunFile, RunFiles},
 };
 
+impl LaunchOptions {
+    /// Returns the same options for a further launch.
+    ///
+    /// # Errors
+    /// When the log file cannot be opened a second time.
+    pub fn again(&self) -> Result<Self> {
+        let log_file = self.log_file.as_ref().map(File::try_clone).transpose();
+        let log_file = log_file.map_err(|error| Error::failed("the log file cannot be kept open").caused_by(error))?;
+        Ok(Self { log_file, ..*self })
+    }
+}
+
 /// The first event of `-o jsonl`: what to ask for later.
 #[derive(Debug, Serialize)]
 struct Submitted<'launch> {
@@ -60,15 +72,50 @@ pub struct LaunchOptions {
     pub log_file: Option<File>,
 }
 
-/// Creates the Job of `plan`, follows it to its end unless detached, and returns the exit code of the verdict.
-pub async fn on_cluster(
-    plan: LaunchPlan,
-    cluster: Cluster,
-    options: LaunchOptions,
-    context: &Context,
-    ui: &mut Ui,
-    results: &ResultFile,
-) -> Result<ExitCode> {
+/// What became of a launch.
+#[derive(Debug)]
+pub enum Launched {
+    /// It was followed: it is over, goes on without sbrun, or was told to end, as the document says.
+    Followed(Box<JobReport>),
+    /// Nobody follows it, as was asked for.
+    Detached(Box<JobReport>),
+    /// It was interrupted while the Job was being created: that has been said.
+    Interrupted(ExitCode),
+}
+
+impl Launched {
+    /// Returns why the launch found no machine, so that another size may be taken.
+    #[must_use]
+    pub fn no_capacity(&self) -> Option<&JobReport> {
+        let Self::Followed(report) = self else { return None };
+        let lacks = report.outcome == Some(Outcome::NoNode) && report.reason.is_some_and(Reason::is_no_capacity);
+        lacks.then_some(report)
+    }
+
+    /// Leaves the document where it is wanted, and returns sbrun's exit code.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn conclude(self, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
+        let (report, code, is_document) = match self {
+            // With `jsonl` the event of the end has said it.
+            Self::Followed(report) => {
+                let code = report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode);
+                (report, code, matches!(ui.format(), Format::Json | Format::Yaml))
+            }
+            Self::Detached(report) => (report, ExitCode::SUCCESS, !matches!(ui.format(), Format::Table | Format::Name)),
+            Self::Interrupted(code) => return Ok(code),
+        };
+        results.finish(&report, ui);
+        if is_document {
+            ui.show(&*report, |_| String::new(), Vec::new)?;
+        }
+        Ok(code)
+    }
+}
+
+/// Creates the Job of `plan`, and follows it to its end unless detached.
+pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
     let started = now();
     remember(&plan, &cluster, started, context, ui);
     let mut controls = interruptions(&plan, ui).listen()?;
@@ -92,7 +139,7 @@ pub async fn on_cluster(
             .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)));
     };
     if let Some(control) = interruption {
-        return interrupted(&created.record, control, &mut controls, &cluster, ui).await;
+        return interrupted(&created.record, control, &mut controls, &cluster, ui).await.map(Launched::Interrupted);
     }
     if let Some(recorded) = created.record.plan.as_ref().filter(|recorded| recorded.name != plan.name || recorded.run_id != plan.run_id) {
         remember(recorded, &cluster, started, context, ui); // a key leads to a Job that is there already, or to a further attempt
@@ -101,21 +148,16 @@ pub async fn on_cluster(
     warn_of_expiry(&plan, &cluster, ui);
     let (record, age) = (created.record, created.age);
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
-    let mut job = ClusterJob::new(cluster, &record).aged(age);
+    let mut job = ClusterJob::new(cluster, &record, &context.environment).aged(age);
     if options.detach {
         if created.attached && record.leased {
             jobs::drop_lease(job.cluster(), &record, Patience::START).await?; // nobody here will renew it
         }
-        let report = JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now()));
-        results.finish(&report, ui);
-        if !matches!(ui.format(), Format::Table | Format::Name) {
-            ui.show(&report, |_| String::new(), Vec::new)?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Launched::Detached(Box::new(JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now())))));
     }
     let view = FollowView::new(ui, started, options.raw).with_log_file(options.log_file);
     let follow_options = FollowOptions { lease_interval: record.leased.then(|| plan.limits.lease / 3), ..FollowOptions::new(plan.user.name.clone()) };
-    to_the_end(&mut job, evidence, follow_options, controls, view, ui, results).await
+    to_the_end(&mut job, evidence, follow_options, controls, view, ui).await
 }
 
 /// Runs `plan` on this machine to its end and returns the exit code of the verdict.
@@ -127,7 +169,7 @@ pub async fn here(plan: LaunchPlan, mut job: MachineJob, options: LaunchOptions,
     }
     let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
     let follow_options = FollowOptions::new(plan.user.name.clone());
-    to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui, results).await
+    to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui).await?.conclude(ui, results)
 }
 
 /// Remembers the run on this machine before the first request, so that nothing launched is forgotten.
@@ -223,8 +265,7 @@ async fn to_the_end<J: RunningJob>(
     controls: mpsc::Receiver<Control>,
     mut view: FollowView,
     ui: &mut Ui,
-    results: &ResultFile,
-) -> Result<ExitCode> {
+) -> Result<Launched> {
     let followed = {
         let shared = RefCell::new(&mut *ui);
         follow(job, evidence, options, controls, |event, now| view.show(&mut shared.borrow_mut(), event, now)).await
@@ -246,11 +287,7 @@ async fn to_the_end<J: RunningJob>(
         }
     };
     ui.status(&text);
-    results.finish(&report, ui);
-    if !matches!(ui.format(), Format::Table | Format::Name | Format::Jsonl) {
-        ui.show(&report, |_| String::new(), Vec::new)?;
-    }
-    Ok(report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode))
+    Ok(Launched::Followed(Box::new(report)))
 }
 
 fn finished(end: &(Story, Evidence), ui: &Ui) -> (JobReport, String) {

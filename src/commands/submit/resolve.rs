@@ -19,7 +19,7 @@ use crate::{
         footprint::{Allocatable, Footprint},
         identity::{JobName, RunId, base32},
         instance_map::SizeProfile,
-        launch_plan::{Flow, LaunchPlan, OnInterrupt, Placement, User},
+        launch_plan::{Flow, LaunchPlan, OnInterrupt, OnNoCapacity, Placement, User},
         settings::{Directives, Flags, Layers, Origin, Setting, Settings, TemplateChoice, Variables, resolve},
     },
     output::ui::Ui,
@@ -89,6 +89,7 @@ pub fn flags(arguments: &SubmitArgs, global: &GlobalArgs) -> Result<Flags> {
         lease: arguments.lease.clone(),
         infrastructure_retries: arguments.infrastructure_retries.map(|number| number.to_string()),
         on_interrupt,
+        on_no_capacity: arguments.on_no_capacity.map(|choice| choice.setting().as_str().to_owned()),
         env,
         label: arguments.labels.clone(),
         template: path(&arguments.template),
@@ -162,7 +163,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         namespace: namespace(target),
         size: settings.size.as_ref().map(|size| size.value.clone()),
         footprint: footprint(settings, target),
-        placement: profile.map_or_else(Placement::default, SizeProfile::placement),
+        placement: profile.zip(decided.map.as_ref()).map_or_else(Placement::default, |(profile, found)| found.map.placement(profile)),
         flow: Flow { identity, file: packed.file.clone(), interpreter: packed.interpreter, arguments: arguments.arguments.clone() },
         image: settings.image.as_ref().map(|image| image.value.clone()).unwrap_or_default(),
         service_account: settings.service_account.as_ref().map(|account| account.value.clone()),
@@ -174,6 +175,9 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         infrastructure_retries: settings.infrastructure_retries.value,
         // Nobody follows a detached job, so nobody would renew its lease.
         on_interrupt: if arguments.detach { OnInterrupt::Detach } else { settings.on_interrupt.value },
+        on_no_capacity: settings.on_no_capacity.value,
+        fallback: profile.and_then(|profile| profile.fallback.as_ref()).map(|fallback| fallback.value.clone()),
+        fallback_of: None,
         user: User::default(),
         labels: values(&settings.labels),
         annotations: values(&settings.annotations),
@@ -206,6 +210,11 @@ fn check_target(target: Target<'_>, decided: &Decided) -> Result<()> {
     let offered: Vec<String> = found.map.sizes.iter().map(|size| format!("`{}`", size.name)).collect();
     if decided.settings.size.is_none() {
         return Err(Error::usage("which size? pass `--size`").hinted(format!("the instance map offers {}", crate::output::wording::list(&offered))));
+    }
+    let wants_fallback = decided.settings.on_no_capacity.value == OnNoCapacity::Fallback;
+    if let Some(profile) = profile(decided)?.filter(|profile| wants_fallback && profile.fallback.is_none()) {
+        return Err(Error::rejected(format!("size `{}` has no `fallback` to take when there is no machine", profile.name))
+            .hinted("name one in the instance map, or say `--on-no-capacity wait` or `fail`"));
     }
     if decided.settings.image.is_none() {
         return Err(Error::rejected("no image is named anywhere")
@@ -278,7 +287,7 @@ fn provenance(checkout: Option<&git::Checkout>, environment: &Environment) -> cr
 }
 
 /// Says what people should know before anything starts.
-pub fn tell(decided: &Decided, resolved: &Resolved, ui: &mut Ui) {
+pub fn tell(decided: &Decided, resolved: &Resolved, detach: bool, ui: &mut Ui) {
     for warning in &decided.warnings {
         ui.warning(warning);
     }
@@ -287,6 +296,9 @@ pub fn tell(decided: &Decided, resolved: &Resolved, ui: &mut Ui) {
     }
     for name in resolved.plan.environment.keys().filter(|name| secrets::looks_secret(name)) {
         ui.warning(&format!("the variable {name} is readable by everybody who may see the Job; `--secret {name}` keeps it out of sight"));
+    }
+    if resolved.plan.on_no_capacity != OnNoCapacity::Wait && detach {
+        ui.warning("nobody follows a detached job, so `--on-no-capacity` does nothing");
     }
     for note in &resolved.notes {
         ui.status(&format!("note: {note}"));

@@ -12,6 +12,9 @@ pub(super) fn explain(status: &Status, doing: &str) -> Error {
         return Error::unreachable(format!("something answered with a web page in place of the API server (status {}), while {doing}", status.code))
             .hinted("is there a proxy or a login page in between? see `HTTPS_PROXY`, `NO_PROXY` and the kubeconfig's `proxy-url`");
     }
+    if let Some(error) = explain_policy(words, doing) {
+        return error;
+    }
     let error = match status.code {
         401 => Error::not_allowed(format!("the API server does not accept the credentials, while {doing}")).hinted("log in again"),
         403 => return explain_forbidden(status, doing),
@@ -70,6 +73,23 @@ fn explain_invalid(status: &Status, doing: &str) -> Error {
         .collect();
     let words = if fields.is_empty() { status.message.trim().to_owned() } else { fields.join("; ") };
     with_words(Error::rejected(format!("the API server does not accept {}, while {doing}", object(status))), &words)
+}
+
+/// Returns what it means that an admission policy of the cluster refuses an object, whatever the status that it chose.
+///
+/// The words are `… ValidatingAdmissionPolicy 'NAME' with binding 'BINDING' denied request: PROBLEM; PROBLEM`.
+fn explain_policy(words: &str, doing: &str) -> Option<Error> {
+    let rest = words.split_once("ValidatingAdmissionPolicy '")?.1;
+    let (name, rest) = rest.split_once('\'')?;
+    let (_, problems) = rest.split_once("denied request: ")?;
+    let error = Error::rejected(format!("the cluster's admission policy `{name}` refuses it, while {doing}"))
+        .caused_by_all(problems.split("; ").map(ToOwned::to_owned).collect::<Vec<_>>());
+    if !name.starts_with("sbrun-") {
+        return Some(error);
+    }
+    Some(error.hinted(
+        "`sbrun setup` made the policy from an instance map: when the map has changed since, `sbrun setup policy --apply` brings it up to date",
+    ))
 }
 
 /// Who may not do what, in the words of the RBAC authorizer.

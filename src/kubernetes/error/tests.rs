@@ -54,6 +54,19 @@ fn rbac_names_who_may_not_do_what_and_how_to_ask() {
 }
 
 #[test]
+fn an_admission_policy_is_named_with_all_that_it_says() {
+    let words = "jobs.batch \"x\" is forbidden: ValidatingAdmissionPolicy 'sbrun-flows' with binding 'sbrun-flows' denied request: set a; set b";
+    let hint =
+        "`sbrun setup` made the policy from an instance map: when the map has changed since, `sbrun setup policy --apply` brings it up to date";
+    let message = "the cluster's admission policy `sbrun-flows` refuses it, while creating Job `x`";
+    let expected = row(ErrorKind::Rejected, message, &["set a", "set b"], &[hint]);
+    assert_eq!(explained(mk_status(422, "Invalid", words, Some(("jobs", "x")))), expected);
+    assert_eq!(explained(mk_status(403, "Forbidden", words, Some(("jobs", "x")))), expected);
+    let (kind, message, causes, hints) = explained(mk_status(422, "Invalid", &words.replace("sbrun-flows", "no-latest"), None));
+    assert_eq!((kind, message.contains("`no-latest`"), causes.len(), hints.len()), (ErrorKind::Rejected, true, 2, 0));
+}
+
+#[test]
 fn admission_is_not_a_matter_of_permission() {
     let quota = r#"pods "x" is forbidden: exceeded quota: team-a, requested: cpu=4, used: cpu=8, limited: cpu=8"#;
     assert_eq!(

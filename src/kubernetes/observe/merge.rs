@@ -55,6 +55,8 @@ fn attempt(known: AttemptRecord, seen: AttemptRecord, now: Timestamp) -> Attempt
         disruption: seen.disruption.or(known.disruption),
         deleted: seen.deleted.or(known.deleted),
         gone: None,
+        node_created: known.node_created,
+        provider_id: known.provider_id,
         node_gone: known.node_gone,
         container: container(known.container, seen.container, now),
         others,
@@ -84,8 +86,15 @@ fn container(known: ContainerState, seen: ContainerState, now: Timestamp) -> Con
 /// Replaces the nodes by those that exist now. An attempt whose own node is not among them has lost it since `now`.
 pub(super) fn nodes(evidence: &mut Evidence, seen: Vec<NodeRecord>, now: Timestamp) {
     for attempt in &mut evidence.attempts {
-        if attempt.node.as_ref().is_some_and(|own| seen.iter().all(|node| node.name != *own)) {
-            attempt.node_gone.get_or_insert(now);
+        let Some(own) = &attempt.node else { continue };
+        match seen.iter().find(|node| node.name == *own) {
+            Some(node) => {
+                attempt.node_created = node.created.or(attempt.node_created);
+                attempt.provider_id = node.provider_id.clone().or(attempt.provider_id.take());
+            }
+            None => {
+                attempt.node_gone.get_or_insert(now);
+            }
         }
     }
     evidence.nodes = Some(seen);
@@ -93,17 +102,26 @@ pub(super) fn nodes(evidence: &mut Evidence, seen: Vec<NodeRecord>, now: Timesta
 
 /// Adds events: one that is there already is brought up to date, and those that the server has forgotten stay.
 pub(super) fn events(evidence: &mut Evidence, seen: Vec<EventRecord>) {
+    merge_events(&mut evidence.events, seen);
+}
+
+/// Adds events about how machines come and go, likewise.
+pub(super) fn scaling_events(evidence: &mut Evidence, seen: Vec<EventRecord>) {
+    merge_events(&mut evidence.scaling.events, seen);
+}
+
+fn merge_events(events: &mut Vec<EventRecord>, seen: Vec<EventRecord>) {
     for event in seen {
         let same = |known: &&mut EventRecord| {
             (&known.object_kind, &known.object, &known.reason, &known.message, &known.source, known.first)
                 == (&event.object_kind, &event.object, &event.reason, &event.message, &event.source, event.first)
         };
-        match evidence.events.iter_mut().find(same) {
+        match events.iter_mut().find(same) {
             Some(known) => *known = event,
-            None => evidence.events.push(event),
+            None => events.push(event),
         }
     }
-    evidence.events.sort_by_key(|event| (event.last, event.first));
+    events.sort_by_key(|event| (event.last, event.first));
 }
 
 /// Adds a sentence about what could not be observed, once.

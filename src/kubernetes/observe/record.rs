@@ -24,7 +24,6 @@ use crate::{
         },
         footprint::{Allocatable, Footprint},
         launch_plan::{Taint, Toleration},
-        quantity::{Cpu, Memory},
     },
 };
 
@@ -236,7 +235,6 @@ pub fn event_record(event: &Event) -> EventRecord {
 pub fn node_record(node: &Node) -> NodeRecord {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
-    let taint = |taint: v1::Taint| Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect };
     let condition = |condition: v1::NodeCondition| ConditionRecord {
         kind: condition.type_,
         status: condition.status,
@@ -244,14 +242,13 @@ pub fn node_record(node: &Node) -> NodeRecord {
         message: condition.message.unwrap_or_default(),
         since: time(condition.last_transition_time.as_ref()),
     };
-    let there = footprint(status.allocatable.as_ref());
     NodeRecord {
         name: node.metadata.name.clone().unwrap_or_default(),
         created: time(node.metadata.creation_timestamp.as_ref()),
         labels: node.metadata.labels.clone().unwrap_or_default(),
-        taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
+        taints: spec.taints.unwrap_or_default().into_iter().map(taint_record).collect(),
         cordoned: spec.unschedulable.unwrap_or_default(),
-        allocatable: Allocatable { cpu: there.cpu, memory: there.memory, gpu: there.gpu, ephemeral_storage: there.ephemeral_storage },
+        allocatable: allocatable(status.allocatable.as_ref()),
         conditions: status.conditions.unwrap_or_default().into_iter().map(condition).collect(),
         provider_id: spec.provider_id,
     }
@@ -293,6 +290,10 @@ pub fn quota_records(quota: &ResourceQuota) -> Vec<QuotaRecord> {
     relevant.map(record).collect()
 }
 
+pub(in crate::kubernetes) fn taint_record(taint: v1::Taint) -> Taint {
+    Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect }
+}
+
 fn toleration(toleration: &v1::Toleration) -> Toleration {
     Toleration {
         key: toleration.key.clone(),
@@ -314,29 +315,8 @@ pub fn pod_footprint(pod: &PodSpec) -> Footprint {
     let requests = |container: &v1::Container| footprint(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
     let inits = || pod.init_containers.iter().flatten();
     let is_sidecar = |container: &&v1::Container| container.restart_policy.as_deref() == Some("Always");
-    let together = pod.containers.iter().chain(inits().filter(is_sidecar)).map(requests).fold(Footprint::default(), sum);
-    inits().filter(|container| !is_sidecar(container)).map(requests).fold(together, largest)
-}
-
-fn sum(left: Footprint, right: Footprint) -> Footprint {
-    Footprint {
-        cpu: Cpu(left.cpu.0.saturating_add(right.cpu.0)),
-        memory: Memory(left.memory.0.saturating_add(right.memory.0)),
-        gpu: left.gpu.saturating_add(right.gpu),
-        ephemeral_storage: match (left.ephemeral_storage, right.ephemeral_storage) {
-            (Some(left), Some(right)) => Some(Memory(left.0.saturating_add(right.0))),
-            (left, right) => left.or(right),
-        },
-    }
-}
-
-fn largest(left: Footprint, right: Footprint) -> Footprint {
-    Footprint {
-        cpu: left.cpu.max(right.cpu),
-        memory: left.memory.max(right.memory),
-        gpu: left.gpu.max(right.gpu),
-        ephemeral_storage: left.ephemeral_storage.max(right.ephemeral_storage),
-    }
+    let together = pod.containers.iter().chain(inits().filter(is_sidecar)).map(requests).fold(Footprint::default(), Footprint::plus);
+    inits().filter(|container| !is_sidecar(container)).map(requests).fold(together, Footprint::or_larger)
 }
 
 fn footprint(resources: Option<&BTreeMap<String, Quantity>>) -> Footprint {
@@ -347,4 +327,9 @@ fn footprint(resources: Option<&BTreeMap<String, Quantity>>) -> Footprint {
         gpu: text(labels::GPU).and_then(|text| text.parse().ok()).unwrap_or_default(),
         ephemeral_storage: text("ephemeral-storage").and_then(|text| text.parse().ok()),
     }
+}
+
+pub(in crate::kubernetes) fn allocatable(resources: Option<&BTreeMap<String, Quantity>>) -> Allocatable {
+    let Footprint { cpu, memory, gpu, ephemeral_storage } = footprint(resources);
+    Allocatable { cpu, memory, gpu, ephemeral_storage }
 }

@@ -6,12 +6,12 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota};
 use kube::{Api, api::ListParams};
 
-use super::{Detail, event_record, merge, neighbour_record, node_record, quota_records};
+use super::{Detail, event_record, merge, neighbour_record, node_record, quota_records, scaling};
 use crate::{
     environment,
     kubernetes::{
         connect::Cluster,
-        error::{is_forbidden, status},
+        error::{is_forbidden, is_garbled, status},
         retry::{CallError, Patience},
     },
     model::evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
@@ -54,13 +54,18 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
     if let Some(nodes) = noting(evidence, nodes) {
         merge::nodes(evidence, nodes, environment::now());
     }
-    if is_over || has_started(evidence) {
+    if is_over {
+        return;
+    }
+    scaling::observe(cluster, evidence, patience).await;
+    if has_started(evidence) {
         return;
     }
     let names: Vec<String> = evidence.nodes.iter().flatten().map(|node| node.name.clone()).collect();
     if names.is_empty() && evidence.nodes.is_some() && !selector.is_empty() {
-        if let Some(labels) = noting(evidence, known_labels(cluster, patience).await) {
-            evidence.known_labels = labels;
+        if let Some(nodes) = noting(evidence, other_nodes(cluster, patience).await) {
+            evidence.known_labels = known_labels(&nodes);
+            evidence.other_nodes = nodes;
         }
     } else if node.is_none() && !names.is_empty() {
         let own: BTreeSet<String> = evidence.attempts.iter().map(|attempt| format!("{}/{}", cluster.namespace, attempt.pod)).collect();
@@ -79,10 +84,11 @@ fn noting<T>(evidence: &mut Evidence, found: Result<T, Unknown>) -> Option<T> {
 }
 
 /// Returns a sentence for people about what could not be seen.
-fn unseen(error: &CallError, what: &str, verb: &str) -> Unknown {
+pub(in crate::kubernetes) fn unseen(error: &CallError, what: &str, verb: &str) -> Unknown {
     match status(error) {
         Some(answer) if is_forbidden(error) || answer.code == 401 => format!("{what}: you may not {verb}"),
         Some(answer) => format!("{what}: the API server answered {}", answer.code),
+        None if is_garbled(error) => format!("{what}: the answer of the API server cannot be read"),
         None => format!("{what}: the API server did not answer"),
     }
 }
@@ -140,18 +146,23 @@ pub(super) async fn nodes(
     Ok(nodes.iter().map(node_record).collect())
 }
 
-/// Returns the labels by which the nodes of the cluster fall into groups, with their values.
-async fn known_labels(cluster: &Cluster, patience: Patience) -> Result<BTreeMap<String, Vec<String>>, Unknown> {
+/// Returns all nodes of a cluster that has none with the labels asked for, as little of each as tells why.
+async fn other_nodes(cluster: &Cluster, patience: Patience) -> Result<Vec<NodeRecord>, Unknown> {
     let api: Api<Node> = Api::all(cluster.client.clone());
-    let nodes = cluster.read_all_metadata(&api, ListParams::default(), patience, "reading the labels of nodes").await;
+    let nodes = cluster.read_all(&api, ListParams::default(), patience, "reading the labels of nodes").await;
+    let nodes = nodes.map_err(|error| unseen(&error, "labels of nodes", "list nodes"))?;
+    let record = |node: &Node| NodeRecord { conditions: Vec::new(), ..node_record(node) };
+    Ok(nodes.iter().map(record).collect())
+}
+
+/// Returns the labels by which nodes fall into groups, with their values.
+fn known_labels(nodes: &[NodeRecord]) -> BTreeMap<String, Vec<String>> {
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (key, value) in
-        nodes.map_err(|error| unseen(&error, "labels of nodes", "list nodes"))?.into_iter().flat_map(|node| node.metadata.labels.unwrap_or_default())
-    {
-        values.entry(key).or_default().insert(value);
+    for (key, value) in nodes.iter().flat_map(|node| &node.labels) {
+        values.entry(key.clone()).or_default().insert(value.clone());
     }
     values.retain(|key, values| values.len() <= GROUP_VALUES && key != "kubernetes.io/hostname");
-    Ok(values.into_iter().map(|(key, values)| (key, values.into_iter().collect())).collect())
+    values.into_iter().map(|(key, values)| (key, values.into_iter().collect())).collect()
 }
 
 async fn neighbours(cluster: &Cluster, nodes: &[String], patience: Patience) -> Result<Vec<NeighbourRecord>, Unknown> {

@@ -22,6 +22,7 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
 }
 
 /// How the server treats a request.
@@ -135,8 +136,9 @@ async fn read_request(connection: &mut TcpStream) -> Option<Seen> {
     while bytes.len() < head + 4 + length {
         connection.read_buf(&mut bytes).await.ok()?;
     }
+    let body = String::from_utf8_lossy(&bytes[head + 4..]).into_owned();
     let mut words = text.split(' ').map(ToOwned::to_owned);
-    Some(Seen { method: words.next()?, target: words.next()?, authorization: header("authorization") })
+    Some(Seen { method: words.next()?, target: words.next()?, authorization: header("authorization"), body })
 }
 
 /// Lines that a cluster said about its calls.

@@ -73,6 +73,9 @@ pub(super) fn by_ending(inquiry: &Inquiry<'_>, ending: &Ending) -> End {
     let waited = waiting::last_causes(inquiry).into_iter().next();
     let (summary, next) = match ending.outcome {
         Outcome::Cancelled => (with(&format!("cancelled by {}", ending.by), message), inquiry.rerun("").into_iter().collect()),
+        Outcome::NoNode if reason.is_no_capacity() => {
+            (message.map_or_else(|| reason.meaning().to_lowercase(), ToOwned::to_owned), advice(inquiry, waited.as_ref()))
+        }
         Outcome::NoNode => (with(no_node_words(reason), message), advice(inquiry, waited.as_ref())),
         Outcome::TimedOut => (with(&timeout_words(inquiry, reason), message), inquiry.sbrun("logs", "").into_iter().collect()),
         Outcome::Lost => (with("lost to the infrastructure", message), inquiry.rerun("").into_iter().collect()),

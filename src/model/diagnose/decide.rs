@@ -11,7 +11,7 @@ use super::{
 use crate::model::{
     duration,
     evidence::{Ending, Evidence, Maker},
-    launch_plan::TimeLimits,
+    launch_plan::{OnNoCapacity, TimeLimits},
     outcome::Outcome,
     reason::Reason,
     story::{Cause, Phase, Story},
@@ -19,6 +19,8 @@ use crate::model::{
 
 /// How long an image may fail for a reason that may pass: the registry cannot be reached, or limits its answers.
 const IMAGE_PATIENCE_SECONDS: i64 = 3 * 60;
+/// How long after a failed launch a node group may take to try its next zone, in seconds.
+const NEXT_ZONE_SECONDS: i64 = 15;
 
 /// Returns the end that the follower has to bring about now, if any: a cause that waiting cannot mend, or a time limit.
 ///
@@ -36,7 +38,9 @@ pub fn decide(story: &Story, evidence: &Evidence, limits: &TimeLimits, now: Time
     let (outcome, reason, message) = match story.phase {
         Phase::Submitted | Phase::Finished => hopeless(story)?,
         Phase::Queued => hopeless(story).or_else(|| queue_timeout(story, limits, now))?,
-        Phase::Pending | Phase::ScalingUp | Phase::Booting => hopeless(story).or_else(|| pending_timeout(story, limits, now))?,
+        Phase::Pending | Phase::ScalingUp | Phase::Booting => {
+            hopeless(story).or_else(|| no_capacity(&inquiry, story, now)).or_else(|| pending_timeout(story, limits, now))?
+        }
         Phase::Starting => hopeless(story).or_else(|| image_timeout(&inquiry, story)).or_else(|| start_timeout(story, limits, now))?,
         Phase::Running => stall_timeout(&inquiry, story, limits)?,
     };
@@ -55,6 +59,21 @@ fn hopeless(story: &Story) -> Option<Decision> {
 
 fn rejected(cause: &Cause) -> Decision {
     (Outcome::Rejected, cause.reason, cause.summary.clone())
+}
+
+/// Does not wait for a machine that AWS does not have, when that was asked for.
+fn no_capacity(inquiry: &Inquiry<'_>, story: &Story, now: Timestamp) -> Option<Decision> {
+    let plan = inquiry.plan()?;
+    let asked = match plan.on_no_capacity {
+        OnNoCapacity::Wait => false,
+        OnNoCapacity::Fail => true,
+        OnNoCapacity::Fallback => plan.fallback.is_some(),
+    };
+    let cause = story.cause.as_ref().filter(|cause| asked && cause.reason.is_no_capacity())?;
+    // A group tries its zones one after the other, within seconds.
+    let failed = cause.evidence.iter().filter_map(|proof| proof.at).max();
+    let settled = failed.is_none_or(|failed| after(failed, NEXT_ZONE_SECONDS) <= now);
+    settled.then(|| (Outcome::NoNode, cause.reason, cause.summary.clone()))
 }
 
 fn queue_timeout(story: &Story, limits: &TimeLimits, now: Timestamp) -> Option<Decision> {

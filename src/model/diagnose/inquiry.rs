@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
+    autoscaler_tags,
     evidence::{AttemptRecord, ConditionRecord, ContainerState, Ending, EventRecord, Evidence, JobRecord, NodeRecord, Termination},
     footprint::Footprint,
     launch_plan::{LaunchPlan, Toleration},
+    node_group::NodeGroup,
     story::Proof,
 };
 
@@ -68,6 +70,35 @@ impl<'a> Inquiry<'a> {
     pub(super) fn tolerations(&self) -> &'a [Toleration] {
         let template = self.job().map(|job| job.tolerations.as_slice()).filter(|tolerations| !tolerations.is_empty());
         template.or_else(|| self.plan().map(|plan| plan.placement.tolerations.as_slice())).unwrap_or_default()
+    }
+
+    /// Returns the node groups and the node pool of the job's size: those that the plan names, else those whose machines would have the
+    /// labels that the pod asks for.
+    pub(super) fn groups(&self) -> Vec<NodeGroup<'a>> {
+        let scaling = &self.evidence.scaling;
+        let named = self.plan().map(|plan| &plan.placement).filter(|placement| !placement.node_groups.is_empty() || placement.node_pool.is_some());
+        if let Some(placement) = named {
+            let groups = placement.node_groups.iter().map(|name| NodeGroup::find(name, false, scaling));
+            return groups.chain(placement.node_pool.iter().map(|name| NodeGroup::find(name, true, scaling))).collect();
+        }
+        let selector = self.node_selector();
+        if selector.is_empty() {
+            return Vec::new();
+        }
+        let matches = |labels: &BTreeMap<String, String>| selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+        let accounts = scaling.account.value().into_iter().flatten().filter(|group| matches(&autoscaler_tags::labels(&group.tags)));
+        let pools = scaling.pools.value().into_iter().flatten().filter(|pool| pool.missing_labels(selector).is_empty());
+        let accounts = accounts.map(|group| NodeGroup::find(&group.name, false, scaling));
+        accounts.chain(pools.map(|pool| NodeGroup::find(&pool.name, true, scaling))).collect()
+    }
+
+    /// Returns the place of the job's pod among those that wait for the same nodes, counted from 1, and how many wait.
+    pub(super) fn place(&self) -> Option<(u32, u32)> {
+        let queue = self.evidence.queue.as_ref()?;
+        let attempt = self.last_attempt()?;
+        let own = format!("{}/{}", self.job()?.namespace, attempt.pod);
+        let place = queue.iter().position(|waiting| waiting.pod == own)?;
+        Some((u32::try_from(place + 1).ok()?, u32::try_from(queue.len()).ok()?))
     }
 
     /// Returns how often a lost attempt is replaced; none when sbrun did not make the Job.
@@ -166,13 +197,6 @@ impl AttemptRecord {
     /// Returns how to call it in a source of evidence.
     pub(super) fn label(&self) -> String {
         format!("pod {}", self.pod)
-    }
-}
-
-impl NodeRecord {
-    /// Returns the condition Ready when it is not `True`.
-    pub(super) fn unready(&self) -> Option<&ConditionRecord> {
-        self.conditions.iter().find(|condition| condition.kind == "Ready" && condition.status != "True")
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::model::{
     evidence::{AttemptRecord, ContainerState, EventRecord},
+    node_group::instance_id,
     outcome::Outcome,
     reason::Reason,
     story::{Cause, Proof},
@@ -16,6 +17,11 @@ use crate::model::{
 
 /// How long before a kill an event of its node may explain it, in seconds: the spot notice is 120 s, a drain takes longer.
 const NEWS_BEFORE_SECONDS: i64 = 600;
+
+/// Events about a node whose spot machine AWS takes back: of the AWS Node Termination Handler, and of Karpenter.
+const SPOT_EVENTS: [&str; 2] = ["SpotInterruption", "SpotInterrupted"];
+/// The taint that the AWS Node Termination Handler gives such a node.
+const SPOT_TAINT: &str = "aws-node-termination-handler/spot-itn";
 
 /// Returns the end that `status.reason` of a pod states.
 pub(super) fn by_pod_reason(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
@@ -119,6 +125,9 @@ pub(super) fn by_news_of_node(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, ki
         let summary = format!("the flow was killed while its node `{node}` went away: {}", inline(&event.message));
         return Some(lost(inquiry, attempt, (*reason, summary), told.iter().map(|(_, event)| event.proof())));
     }
+    if let Some(reclaim) = spot_reclaim(inquiry, attempt) {
+        return Some(lost(inquiry, attempt, (Reason::LostSpotReclaimed, format!("the spot machine of node `{node}` was taken back")), [reclaim]));
+    }
     if in_time(attempt.node_gone) {
         let proof = Proof::new("list of nodes", format!("node {node} is gone"), attempt.node_gone);
         return Some(lost(inquiry, attempt, (Reason::LostNodeGone, format!("the flow was killed and its node `{node}` went away")), [proof]));
@@ -171,8 +180,40 @@ pub(super) fn by_job_words(inquiry: &Inquiry<'_>, attempt: Option<&AttemptRecord
 }
 
 fn lost(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, (reason, summary): (Reason, String), proofs: impl IntoIterator<Item = Proof>) -> End {
-    let cause = Cause::new(reason, summary).proven_by(proofs).advising(inquiry.rerun(""));
-    End::new(Outcome::Lost, cause, ended_at(attempt))
+    let by_machine =
+        matches!(reason, Reason::LostNodeGone | Reason::LostDrained | Reason::LostTaintEviction | Reason::LostNodeShutdown | Reason::LostOther);
+    let cause = match spot_reclaim(inquiry, attempt).filter(|_| by_machine) {
+        // A drain, a taint or a shutdown is only how it was carried out.
+        Some(reclaim) => {
+            Cause::new(Reason::LostSpotReclaimed, format!("the spot machine of {} was taken back", the_node(attempt))).proven_by([reclaim])
+        }
+        None => Cause::new(reason, summary),
+    };
+    End::new(Outcome::Lost, cause.proven_by(proofs).advising(inquiry.rerun("")), ended_at(attempt))
+}
+
+/// Returns what says that AWS took the attempt's machine back: the group's activity, the word of a termination handler or of
+/// Karpenter, or the handler's taint.
+fn spot_reclaim(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Proof> {
+    let instance = attempt.provider_id.as_deref().and_then(instance_id);
+    let groups = inquiry.evidence.scaling.account.value().into_iter().flatten();
+    for (group, activity) in groups.flat_map(|group| group.activities.iter().flatten().map(move |activity| (group, activity))) {
+        if instance.is_some() && activity.instance() == instance && activity.is_spot_interruption() {
+            let source = format!("scaling activity of node group {}", group.name);
+            return Some(Proof::new(source, format!("{}: {}", activity.description, activity.cause), activity.started));
+        }
+    }
+    let node = attempt.node.as_deref()?;
+    let claim = inquiry.evidence.scaling.claims.iter().find(|claim| claim.node.as_deref() == Some(node)).map(|claim| claim.name.as_str());
+    let about = |event: &&EventRecord| {
+        event.object_kind == "Node" && event.object == node || event.object_kind == "NodeClaim" && Some(event.object.as_str()) == claim
+    };
+    let mut events = inquiry.evidence.events.iter().chain(&inquiry.evidence.scaling.events);
+    if let Some(event) = events.find(|event| SPOT_EVENTS.contains(&event.reason.as_str()) && about(event)) {
+        return Some(event.proof());
+    }
+    let taint = inquiry.node(node)?.taints.iter().find(|taint| taint.key == SPOT_TAINT)?;
+    Some(Proof::new(format!("taints of node {node}"), &taint.key, None))
 }
 
 /// Returns the pod's node in words.

@@ -6,6 +6,7 @@ use super::{
     attempt::{self, Judgement},
     creation,
     inquiry::Inquiry,
+    machine, waiting,
 };
 use crate::model::{
     evidence::{AttemptRecord, EventRecord},
@@ -16,11 +17,13 @@ use crate::model::{
 const MACHINE_COMES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
 
 /// Returns every phase so far with its start, in order; times never go back, although several clocks wrote them.
-pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>) -> Vec<PhaseStart> {
+///
+/// `queued` says that the last attempt waits for its turn behind a group at its maximum.
+pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>, queued: bool) -> Vec<PhaseStart> {
     let mut list = Timeline::default();
     list.add(Phase::Submitted, inquiry.job().and_then(|job| job.created), 1);
     for (number, attempt) in (1..).zip(&inquiry.evidence.attempts) {
-        add_attempt(&mut list, inquiry, attempt, number);
+        add_attempt(&mut list, inquiry, attempt, number, queued && number == inquiry.attempt_count());
     }
     if let Some(verdict) = verdict {
         let finished = verdict.finished.or_else(|| list.latest()).unwrap_or(inquiry.now);
@@ -38,18 +41,27 @@ pub(super) fn first_start(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
 
 /// Returns the last phase before the job had a node.
 pub(super) fn last_waiting_phase(inquiry: &Inquiry<'_>) -> Option<Phase> {
-    phases(inquiry, None).into_iter().map(|start| start.phase).rfind(|phase| *phase < Phase::Starting)
+    let queued = waiting::is_queued(&waiting::last_causes(inquiry));
+    phases(inquiry, None, queued).into_iter().map(|start| start.phase).rfind(|phase| *phase < Phase::Starting)
 }
 
 /// Returns the event that announces a machine for this attempt, unless the autoscaler has taken it back since.
 pub(super) fn machine_comes<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
-    let [ours, theirs] = MACHINE_COMES;
-    let newest = inquiry.pod_event(attempt, &[ours, theirs, "NotTriggerScaleUp"])?;
+    let newest = autoscaler_word(inquiry, attempt)?;
     if MACHINE_COMES.contains(&newest.reason.as_str()) {
         Some(newest)
     } else {
         inquiry.pod_event(attempt, &MACHINE_COMES).filter(|_| attempt.is_bound())
     }
+}
+
+/// Returns the newest event in which an autoscaler said anything about the pod.
+pub(super) fn autoscaler_word<'a>(inquiry: &Inquiry<'a>, attempt: &'a AttemptRecord) -> Option<&'a EventRecord> {
+    let spoke = |event: &&EventRecord| {
+        let reason = event.reason.as_str();
+        MACHINE_COMES.contains(&reason) || reason == "NotTriggerScaleUp" || reason == "FailedScheduling" && event.source == "karpenter"
+    };
+    inquiry.events("Pod", &attempt.pod).filter(spoke).max_by_key(|event| event.seen())
 }
 
 #[derive(Default)]
@@ -70,21 +82,57 @@ impl Timeline {
     }
 }
 
-fn add_attempt(list: &mut Timeline, inquiry: &Inquiry<'_>, attempt: &AttemptRecord, number: u32) {
-    let bound = attempt.is_bound().then(|| attempt.scheduled.as_ref().and_then(|condition| condition.since).or(attempt.accepted).or(attempt.created));
-    let waited = match bound.flatten().zip(attempt.created) {
+/// Returns when a node was found for an attempt.
+fn bound_at(attempt: &AttemptRecord) -> Option<Timestamp> {
+    let scheduled = || attempt.scheduled.as_ref().and_then(|condition| condition.since).or(attempt.accepted).or(attempt.created);
+    attempt.is_bound().then(scheduled).flatten()
+}
+
+/// Returns when it came to be an attempt's turn, after it had waited behind a group at its maximum; nothing when it never did.
+fn turn(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Timestamp> {
+    let waits = |event: &&EventRecord| event.message.contains("max node group size reached") || event.message.contains("exceed limits for nodepool");
+    let told = inquiry.events("Pod", &attempt.pod).filter(waits).filter_map(EventRecord::seen).max();
+    let is_last = inquiry.last_attempt().is_some_and(|last| last.uid == attempt.uid);
+    let followed = inquiry.evidence.last_queued.filter(|_| is_last);
+    let last = told.max(followed)?;
+    let raised = machine_comes(inquiry, attempt).and_then(|event| event.first.or(event.last)).filter(|raised| *raised >= last);
+    Some(raised.unwrap_or(last))
+}
+
+/// Returns for how many seconds the first attempt waited for its machine, once it was its turn; nothing when a warm node took it.
+pub(super) fn scale_up_seconds(inquiry: &Inquiry<'_>) -> Option<i64> {
+    let attempt = inquiry.evidence.attempts.first().filter(|attempt| attempt.started().is_some())?;
+    machine::launched(inquiry, attempt)?;
+    let since = turn(inquiry, attempt).or(attempt.created)?;
+    Some(bound_at(attempt)?.duration_since(since).as_secs().max(0))
+}
+
+fn add_attempt(list: &mut Timeline, inquiry: &Inquiry<'_>, attempt: &AttemptRecord, number: u32, queued: bool) {
+    let bound = bound_at(attempt);
+    let waited = match bound.zip(attempt.created) {
         Some((bound, created)) => bound > created,
-        None => bound.is_none(),
+        None => !attempt.is_bound(),
     };
     // A warm node takes the pod in the second of its creation: it never was pending.
     if waited {
-        list.add(Phase::Pending, attempt.created.or(inquiry.job().and_then(|job| job.started)), number);
-        list.add(Phase::ScalingUp, machine_comes(inquiry, attempt).and_then(|event| event.first.or(event.last)), number);
+        let created = attempt.created.or(inquiry.job().and_then(|job| job.started));
+        let turn = turn(inquiry, attempt);
+        let raised = machine_comes(inquiry, attempt).and_then(|event| event.first.or(event.last));
+        let launched = machine::launched(inquiry, attempt);
+        if queued || turn.is_some() {
+            list.add(Phase::Queued, created, number);
+        }
+        // A queued job that a node takes when another one leaves it never waited for a machine.
+        if !queued && (turn.is_none() || bound.is_none() || launched.is_some()) {
+            list.add(Phase::Pending, turn.or(created), number);
+            list.add(Phase::ScalingUp, raised.or(launched), number);
+            list.add(Phase::Booting, launched, number);
+        }
     }
     let started = attempt.started();
     // A process of this machine has no image and no volumes to wait for.
     if attempt.node.is_some() || started.is_none() {
-        list.add(Phase::Starting, bound.flatten(), number);
+        list.add(Phase::Starting, bound, number);
     }
     list.add(Phase::Running, started, number);
 }

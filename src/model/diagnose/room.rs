@@ -7,35 +7,6 @@ use crate::model::{
     launch_plan::Taint,
 };
 
-/// Taints of nodes that are not ready to take pods yet: of the node controller, cloud providers, drivers and autoscalers.
-const STARTUP_TAINTS: [&str; 8] = [
-    "startup-taint.cluster-autoscaler.kubernetes.io/",
-    "ignore-taint.cluster-autoscaler.kubernetes.io/",
-    "node.cloudprovider.kubernetes.io/uninitialized",
-    "node.kubernetes.io/network-unavailable",
-    "node.eks.amazonaws.com/not-ready",
-    "karpenter.sh/unregistered",
-    "node.cilium.io/agent-not-ready",
-    "/agent-not-ready",
-];
-/// Taints that the node controller sets for a condition of the node.
-const CONDITION_TAINTS: [&str; 6] = [
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-    "node.kubernetes.io/memory-pressure",
-    "node.kubernetes.io/disk-pressure",
-    "node.kubernetes.io/pid-pressure",
-    "node.kubernetes.io/out-of-service",
-];
-/// Taints of nodes that are to take no more pods.
-const LEAVING_TAINTS: [&str; 5] = [
-    "node.kubernetes.io/unschedulable",
-    "ToBeDeletedByClusterAutoscaler",
-    "karpenter.sh/disrupted",
-    "karpenter.sh/disruption",
-    "aws-node-termination-handler/",
-];
-
 /// What keeps a node from taking the pod, from what passes soonest to what never does.
 #[derive(Debug, PartialEq)]
 pub(super) enum Obstacle<'a> {
@@ -92,18 +63,18 @@ fn obstacle<'a>(inquiry: &Inquiry<'a>, node: &'a NodeRecord) -> Obstacle<'a> {
     if let Some(taint) = untolerated(inquiry, node).next() {
         return Obstacle::Taint(taint);
     }
-    if node.cordoned || tainted(node, &LEAVING_TAINTS).is_some() {
-        let taint = tainted(node, &LEAVING_TAINTS).map_or("spec.unschedulable is true", |taint| taint.key.as_str());
-        return Obstacle::Cordoned(taint.to_owned());
+    let leaving = node.taints.iter().find(|taint| taint.is_leaving());
+    if node.cordoned || leaving.is_some() {
+        return Obstacle::Cordoned(leaving.map_or("spec.unschedulable is true", |taint| taint.key.as_str()).to_owned());
     }
-    if let Some(taint) = tainted(node, &STARTUP_TAINTS) {
+    if let Some(taint) = node.taints.iter().find(|taint| taint.is_startup()) {
         return Obstacle::StartupTaint(taint);
     }
     if let Some(unready) = node.unready() {
         let said = if unready.message.is_empty() { &unready.reason } else { &unready.message };
         return Obstacle::NotReady(format!("Ready is {}: {said}", unready.status));
     }
-    if let Some(taint) = tainted(node, &CONDITION_TAINTS) {
+    if let Some(taint) = node.taints.iter().find(|taint| taint.is_condition()) {
         return Obstacle::NotReady(format!("taint {}", taint.key));
     }
     let shortfalls = footprint.shortfalls(&room(&node.allocatable, neighbours()));
@@ -113,22 +84,9 @@ fn obstacle<'a>(inquiry: &Inquiry<'a>, node: &'a NodeRecord) -> Obstacle<'a> {
 /// Returns the taints of a node that keep the pod away for good: not tolerated, and not a passing state of the node.
 fn untolerated<'a>(inquiry: &Inquiry<'a>, node: &'a NodeRecord) -> impl Iterator<Item = &'a Taint> + use<'a> {
     let tolerations = inquiry.tolerations();
-    let passing = |taint: &Taint| [&STARTUP_TAINTS[..], &CONDITION_TAINTS, &LEAVING_TAINTS].iter().any(|known| is_one_of(taint, known));
+    let passing = |taint: &Taint| taint.is_startup() || taint.is_condition() || taint.is_leaving();
     let blocks = |taint: &Taint| taint.effect != "PreferNoSchedule";
     node.taints.iter().filter(move |taint| blocks(taint) && !passing(taint) && !tolerations.iter().any(|toleration| toleration.tolerates(taint)))
-}
-
-fn tainted<'a>(node: &'a NodeRecord, known: &[&str]) -> Option<&'a Taint> {
-    node.taints.iter().find(|taint| taint.effect != "PreferNoSchedule" && is_one_of(taint, known))
-}
-
-/// Matches a whole key, a prefix that ends with `/`, or a suffix that starts with it.
-fn is_one_of(taint: &Taint, known: &[&str]) -> bool {
-    known.iter().any(|known| match (known.starts_with('/'), known.ends_with('/')) {
-        (true, _) => taint.key.ends_with(known),
-        (_, true) => taint.key.starts_with(known),
-        _ => taint.key == *known,
-    })
 }
 
 /// Returns what is left of a node beside some of its pods.

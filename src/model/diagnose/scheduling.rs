@@ -1,8 +1,9 @@
 //! Why no node takes the pod.
 
 use super::{
-    inquiry::Inquiry,
-    phases::machine_comes,
+    growth::Growth,
+    inquiry::{Inquiry, after},
+    phases::autoscaler_word,
     room::{self, Obstacle},
     scheduler_message::SchedulerMessage,
     volume,
@@ -12,23 +13,25 @@ use crate::model::{
     evidence::{AttemptRecord, EventRecord, NodeRecord},
     footprint::Shortfall,
     launch_plan::Taint,
+    node_group::NodeGroup,
     reason::Reason,
     story::{Cause, Proof},
     suggestion::{closest, listed},
 };
 
-/// What the Cluster Autoscaler says of a group that it knows and will not grow now: the group exists.
-const GROUP_EXISTS: [&str; 5] = ["max node group size reached", "in backoff", "not ready for scale-up", "max total nodes", "exceeded quota"];
+/// How long after a pod was found to be unschedulable an autoscaler may take to say something about it, in seconds: the Cluster
+/// Autoscaler looks every 10 s, ignores a pod for the first 2, and needs some loops right after its start.
+const AUTOSCALER_SECONDS: i64 = 30;
 
 /// A pod without a node, and what the scheduler says about it.
-struct Unplaced<'a> {
-    inquiry: &'a Inquiry<'a>,
-    attempt: &'a AttemptRecord,
+pub(super) struct Unplaced<'a> {
+    pub(super) inquiry: &'a Inquiry<'a>,
+    pub(super) attempt: &'a AttemptRecord,
     message: SchedulerMessage<'a>,
     proof: Proof,
 }
 
-/// Returns why no node takes the pod, the cause that passes soonest first.
+/// Returns why no node takes the pod, the most telling cause first.
 pub(super) fn causes(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause> {
     let Some(condition) = attempt.scheduled.as_ref().filter(|condition| condition.status != "True") else {
         return vec![Cause::new(Reason::SchedulingWaiting, "the scheduler has not looked at the pod yet")];
@@ -40,65 +43,71 @@ pub(super) fn causes(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Caus
     }
     let message = SchedulerMessage::parse(&condition.message);
     let pod = Unplaced { inquiry, attempt, message, proof };
-    let mut causes: Vec<Cause> = pod.machine_comes().into_iter().collect();
-    // The scheduler stops at a missing volume before it looks at any node.
-    causes.extend(volume::missing(inquiry, &pod.message, &pod.proof));
-    let nodes = room::survey(inquiry);
-    let obstacles = pod.by_nodes(nodes.as_deref().unwrap_or_default());
-    let seems_free = nodes.as_ref().is_none_or(|nodes| nodes.first().is_some_and(|(_, obstacle)| *obstacle == Obstacle::Nothing));
-    match nodes {
-        _ if !causes.is_empty() => {}
-        Some(nodes) if nodes.is_empty() => causes.push(pod.no_node()),
-        _ if seems_free => causes.push(pod.by_message()),
-        _ => {}
-    }
+    let survey = room::survey(inquiry);
+    let nodes = survey.as_deref().unwrap_or_default();
+    let growth = Growth::of(&pod, nodes);
     // An autoscaler that raises a group has found that a new machine of it would do.
-    let coming = causes.first().is_some_and(|cause| cause.reason == Reason::ScaleUpTriggered);
-    causes.extend(obstacles.into_iter().map(|cause| Cause { hopeless: cause.hopeless && !coming, ..cause }));
+    let obstacles: Vec<Cause> =
+        pod.by_nodes(nodes).into_iter().map(|cause| Cause { hopeless: cause.hopeless && !growth.is_coming(), ..cause }).collect();
+    // The scheduler stops at a missing volume before it looks at any node.
+    let volume = volume::missing(inquiry, &pod.message, &pod.proof);
+    let is_known = volume.is_some() || growth.explains();
+    let mut causes = growth.around(volume, obstacles);
+    let seems_free = survey.as_ref().is_none_or(|nodes| nodes.first().is_some_and(|(_, obstacle)| *obstacle == Obstacle::Nothing));
+    if !is_known && survey.as_ref().is_some_and(Vec::is_empty) {
+        causes.insert(0, pod.no_node());
+    } else if !is_known && seems_free {
+        causes.insert(0, pod.by_message());
+    }
     causes
 }
 
 impl Unplaced<'_> {
-    fn machine_comes(&self) -> Option<Cause> {
-        let event = machine_comes(self.inquiry, self.attempt)?;
-        let summary = format!("a machine is coming: {}", inline(&event.message));
-        Some(Cause::new(Reason::ScaleUpTriggered, summary).proven_by([event.proof()]))
-    }
-
     /// Returns the scheduler's words and what autoscalers said about this pod.
-    fn proofs(&self) -> Vec<Proof> {
+    pub(super) fn proofs(&self) -> Vec<Proof> {
         let autoscaler = self.inquiry.pod_event(self.attempt, &["NotTriggerScaleUp"]);
         let mut events = self.inquiry.events("Pod", &self.attempt.pod);
         let karpenter = events.rfind(|event| event.reason == "FailedScheduling" && event.source == "karpenter");
         std::iter::once(self.proof.clone()).chain(autoscaler.into_iter().chain(karpenter).map(EventRecord::proof)).collect()
     }
 
-    /// Returns the cause when no node carries the labels asked for.
+    /// Returns the cause when no node carries the labels asked for, and nothing is known of a group that could grow.
     fn no_node(&self) -> Cause {
         let inquiry = self.inquiry;
-        let refusal = inquiry.pod_event(self.attempt, &["NotTriggerScaleUp"]);
-        let known_group = refusal.filter(|event| SchedulerMessage::parse(&event.message).mentions(&GROUP_EXISTS));
-        if let Some(event) = known_group {
-            let words = inline(event.message.strip_prefix("pod didn't trigger scale-up: ").unwrap_or(&event.message));
-            return Cause::new(Reason::SchedulingOther, format!("no node of {} exists, and its group does not grow: {words}", inquiry.size()))
-                .proven_by(self.proofs());
-        }
         let selector: Vec<String> = inquiry.node_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
         if selector.is_empty() {
             return Cause::new(Reason::SchedulingOther, "the cluster has no node that sbrun can see").proven_by(self.proofs());
         }
-        let group = inquiry.plan().map(|plan| (plan.placement.node_groups.join("`, `"), plan.placement.node_pool.as_deref()));
-        let rests = match group {
-            Some((groups, _)) if !groups.is_empty() => format!("; node group `{groups}` rests at 0, or its nodes have other labels"),
-            Some((_, Some(pool))) => format!("; node pool `{pool}` has no node yet, or its nodes have other labels"),
-            _ => String::new(),
-        };
-        let asked = selector.join(",");
-        Cause::new(Reason::SchedulingNoSuchGroup, format!("no node carries `{asked}`{rests}"))
+        if let Some(group) = inquiry.groups().first() {
+            return self.nobody_speaks(group);
+        }
+        Cause::new(Reason::SchedulingNoSuchGroup, format!("no node carries `{}`", selector.join(",")))
             .proven_by(self.proofs())
             .proven_by(self.known_labels())
             .advising(self.did_you_mean())
             .advising([format!("kubectl get nodes -L {}", inquiry.node_selector().keys().cloned().collect::<Vec<_>>().join(","))])
+    }
+
+    /// Returns the cause when the group of the size rests at 0 and no autoscaler has said anything about the pod.
+    fn nobody_speaks(&self, group: &NodeGroup<'_>) -> Cause {
+        let inquiry = self.inquiry;
+        let called = group_words(group);
+        if let Some(event) = autoscaler_word(inquiry, self.attempt) {
+            let words = inline(event.message.rsplit_once("scale-up: ").map_or(event.message.as_str(), |(_, words)| words));
+            return Cause::new(Reason::SchedulingOther, format!("{called} has no node, and does not grow: {words}")).proven_by(self.proofs());
+        }
+        let since = self.attempt.scheduled.as_ref().and_then(|condition| condition.since).or(self.attempt.created);
+        if since.is_some_and(|since| inquiry.now < after(since, AUTOSCALER_SECONDS)) {
+            let summary = format!("{called} has no node yet, and its autoscaler has not decided about the pod");
+            return Cause::new(Reason::SchedulingWaiting, summary).proven_by(self.proofs());
+        }
+        let mut next = vec!["sbrun doctor   (checks map, tags, autoscaler and permissions)".to_owned()];
+        next.extend(self.did_you_mean());
+        next.push("kubectl -n kube-system get pods,deployments | grep -i -e autoscaler -e karpenter".to_owned());
+        Cause::new(Reason::ScaleUpUnexplained, format!("{called} has no node, and no autoscaler has said anything about the pod"))
+            .proven_by(self.proofs())
+            .proven_by(self.known_labels())
+            .advising(next)
     }
 
     /// Returns which values the labels asked for have on other nodes.
@@ -167,7 +176,7 @@ impl Unplaced<'_> {
             .hopeless(settled)
     }
 
-    fn taint(&self, taint: &Taint, nodes: &str) -> Cause {
+    pub(super) fn taint(&self, taint: &Taint, nodes: &str) -> Cause {
         let Taint { key, value, effect } = taint;
         let written = if value.is_empty() { format!("{key}:{effect}") } else { format!("{key}={value}:{effect}") };
         let matching = if value.is_empty() { "operator: Exists".to_owned() } else { format!("operator: Equal, value: {value}") };
@@ -208,6 +217,12 @@ impl Unplaced<'_> {
             .proven_by(self.proofs())
             .advising(inquiry.describe(self.attempt))
     }
+}
+
+/// Returns a group in words: ``node group `flows-xlarge` ``.
+pub(super) fn group_words(group: &NodeGroup<'_>) -> String {
+    let kind = if group.is_pool { "node pool" } else { "node group" };
+    format!("{kind} `{}`", group.name)
 }
 
 /// Returns what a node that is in use lacks, with both numbers.

@@ -6,6 +6,7 @@ mod endings;
 mod messages;
 mod phases;
 mod random;
+pub(crate) mod recordings;
 mod rules;
 mod scenarios;
 mod stability;

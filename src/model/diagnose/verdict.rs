@@ -7,7 +7,7 @@ use super::{
     deadline,
     inquiry::{Inquiry, after},
     loss,
-    phases::first_start,
+    phases::{first_start, scale_up_seconds},
     wording::between,
 };
 use crate::model::{
@@ -210,6 +210,7 @@ fn verdict(inquiry: &Inquiry<'_>, end: End) -> Verdict {
         cause,
         finished,
         waited_seconds: seconds(inquiry.job().and_then(|job| job.created), first_start(inquiry).or(finished)),
+        scale_up_seconds: scale_up_seconds(inquiry),
         run_seconds: seconds(last.and_then(AttemptRecord::started), ended),
         attempts: inquiry.attempt_count(),
         peak_memory: last.and_then(|attempt| attempt.peak_memory),

@@ -4,7 +4,7 @@ use super::{
     attempt::{self, Judgement},
     creation, deadline,
     inquiry::{Inquiry, after},
-    loss, scheduling, starting,
+    loss, phases, scheduling, starting,
     wording::on_node,
 };
 use crate::model::{
@@ -46,17 +46,26 @@ pub(super) fn last_causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
     }
 }
 
+/// Returns whether these causes, the first of them, say that the job waits for its turn behind a group at its maximum.
+pub(super) fn is_queued(causes: &[Cause]) -> bool {
+    causes.first().is_some_and(|cause| cause.reason == Reason::QueueAtMaximum)
+}
+
 /// Returns what the story does not know, for people.
 pub(super) fn unknown(inquiry: &Inquiry<'_>, cause: Option<&Cause>) -> Vec<String> {
     let mut unknown = inquiry.evidence.unknown.clone();
-    let waits_for_node = cause.is_some_and(|cause| matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient));
-    let told = |attempt| inquiry.pod_event(attempt, &["NotTriggerScaleUp"]).is_some();
-    if waits_for_node && !inquiry.last_attempt().is_some_and(told) {
+    let Some(cause) = cause.filter(|_| inquiry.last_attempt().is_some_and(|attempt| !attempt.is_bound())) else { return unknown };
+    let open = matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient | Reason::ScaleUpUnexplained);
+    let told = |attempt| phases::autoscaler_word(inquiry, attempt).is_some();
+    if open && !inquiry.last_attempt().is_some_and(told) {
         let created = inquiry.last_attempt().and_then(|attempt| attempt.created);
         let old = created.is_some_and(|created| inquiry.now >= after(created, EVENTS_EXPIRE_SECONDS));
         let expiry = if old { " (events expire after about an hour)" } else { "" };
         unknown.push(format!("no autoscaler has said anything about this pod{expiry}"));
     }
+    let scaling = &inquiry.evidence.scaling;
+    let unseen = [scaling.account.obstacle(), scaling.autoscaler.obstacle(), scaling.pools.obstacle()];
+    unknown.extend(unseen.into_iter().flatten().map(ToOwned::to_owned));
     unknown
 }
 

@@ -81,6 +81,8 @@ impl SizeProfile {
         Placement {
             node_groups: values(&self.node_groups),
             node_pool: self.node_pool.as_ref().map(|pool| pool.value.clone()),
+            region: None,
+            cluster: None,
             instance_types: values(&self.instance_types),
             spot: self.spot,
             node_selector: self.node_selector.clone().unwrap_or_else(own_selector),

@@ -276,6 +276,8 @@ fn a_size_says_where_its_jobs_run() {
     assert_eq!(
         sizes[0].placement(),
         Placement {
+            region: None,
+            cluster: None,
             node_groups: vec!["g".into()],
             node_pool: None,
             instance_types: vec!["m5.large".into()],

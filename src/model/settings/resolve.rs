@@ -9,7 +9,7 @@ use crate::{
         footprint::Footprint,
         identity::SizeName,
         instance_map::{Defaults, InstanceMap, Located, SizeProfile, Template},
-        launch_plan::{OnInterrupt, RunAsUser, TimeLimits},
+        launch_plan::{OnInterrupt, OnNoCapacity, RunAsUser, TimeLimits},
         quantity::{Cpu, Memory},
         suggestion,
     },
@@ -78,6 +78,8 @@ pub struct Settings {
     pub infrastructure_retries: Setting<u32>,
     /// What an interruption without a terminal does.
     pub on_interrupt: Setting<OnInterrupt>,
+    /// What to do when there is no machine of the size.
+    pub on_no_capacity: Setting<OnNoCapacity>,
     /// Environment variables, each with its own origin.
     pub env: BTreeMap<String, Setting<String>>,
     /// Labels, each with its own origin.
@@ -214,6 +216,7 @@ impl Resolver<'_> {
                 .decided(Key::InfrastructureRetries, value::retries, |defaults| &defaults.infrastructure_retries)
                 .unwrap_or_else(|| Setting::built_in(0)),
             on_interrupt: self.typed(Key::OnInterrupt, value::on_interrupt).unwrap_or_else(|| Setting::built_in(interrupted)),
+            on_no_capacity: self.typed(Key::OnNoCapacity, value::on_no_capacity).unwrap_or_else(|| Setting::built_in(OnNoCapacity::Wait)),
             env: self.pairs(Key::Env, value::assignment, |defaults| &defaults.env),
             labels: self.pairs(Key::Label, value::label, |defaults| &defaults.labels),
             annotations: self.mapped(|defaults| &defaults.annotations),

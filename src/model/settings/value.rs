@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{
     duration,
     identity::{LABEL_VALUE_LIMIT, SizeName},
-    launch_plan::{OnInterrupt, RunAsUser},
+    launch_plan::{OnInterrupt, OnNoCapacity, RunAsUser},
     quantity::{Cpu, MIB, Memory},
 };
 
@@ -96,6 +96,16 @@ pub(crate) fn on_interrupt(text: &str) -> Parsed<OnInterrupt> {
         "cancel" => Ok(OnInterrupt::Cancel),
         "detach" => Ok(OnInterrupt::Detach),
         _ => Err(format!("`{text}` is not `cancel` or `detach`")),
+    }
+}
+
+/// Returns what to do when there is no machine of the size.
+pub(crate) fn on_no_capacity(text: &str) -> Parsed<OnNoCapacity> {
+    match text {
+        "wait" => Ok(OnNoCapacity::Wait),
+        "fail" => Ok(OnNoCapacity::Fail),
+        "fallback" => Ok(OnNoCapacity::Fallback),
+        _ => Err(format!("`{text}` is not `wait`, `fail` or `fallback`")),
     }
 }
 

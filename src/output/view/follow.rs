@@ -189,12 +189,36 @@ struct EventLine<'event> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Details<'event> {
-    Standing { phase: Phase, attempts: u32, reason: Option<Reason>, summary: Option<&'event str> },
-    Attempt { attempt: u32, pod: &'event str },
-    Output { text: Cow<'event, str> },
-    Gap { after: Option<Timestamp>, until: Option<Timestamp>, why: &'event str },
-    Notice { text: &'event str },
-    Finished { outcome: Option<Outcome>, exit_code: Option<u8>, flow_exit_code: Option<i32>, reason: Option<Reason>, summary: Option<&'event str> },
+    Standing {
+        phase: Phase,
+        attempts: u32,
+        reason: Option<Reason>,
+        summary: Option<&'event str>,
+        queue_place: Option<u32>,
+        queue_length: Option<u32>,
+    },
+    Attempt {
+        attempt: u32,
+        pod: &'event str,
+    },
+    Output {
+        text: Cow<'event, str>,
+    },
+    Gap {
+        after: Option<Timestamp>,
+        until: Option<Timestamp>,
+        why: &'event str,
+    },
+    Notice {
+        text: &'event str,
+    },
+    Finished {
+        outcome: Option<Outcome>,
+        exit_code: Option<u8>,
+        flow_exit_code: Option<i32>,
+        reason: Option<Reason>,
+        summary: Option<&'event str>,
+    },
 }
 
 impl<'event> EventLine<'event> {
@@ -224,6 +248,8 @@ impl<'event> Details<'event> {
             attempts: story.attempts,
             reason: cause.map(|cause| cause.reason),
             summary: cause.map(|cause| cause.summary.as_str()),
+            queue_place: story.place.map(|(place, _)| place),
+            queue_length: story.place.map(|(_, of)| of),
         }
     }
 
@@ -252,6 +278,8 @@ mod tests {
             cause: Some(Cause::new(Reason::SchedulingWaiting, "it waits")),
             details: Vec::new(),
             verdict,
+            place: None,
+            usual_seconds: None,
             held_until: None,
             unknown: Vec::new(),
         }
@@ -265,6 +293,7 @@ mod tests {
             cause: Cause::new(Reason::FlowFailed, "the flow ended with 7"),
             finished: None,
             waited_seconds: None,
+            scale_up_seconds: None,
             run_seconds: None,
             attempts: 1,
             peak_memory: None,
@@ -278,10 +307,13 @@ mod tests {
         let now: Timestamp = "2026-11-24T10:00:01.123456789Z".parse().unwrap();
         let gap = Gap { after: Some(now), until: None, why: "rotated".into() };
         for (event, expected) in [
-            (JobEvent::Changed(story(None)), r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#),
+            (
+                JobEvent::Changed(story(None)),
+                r#""changed",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits","queue_place":null,"queue_length":null}"#,
+            ),
             (
                 JobEvent::Heartbeat(story(None)),
-                r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits"}"#,
+                r#""heartbeat",AT,"phase":"pending","attempts":1,"reason":"Scheduling.Waiting","summary":"it waits","queue_place":null,"queue_length":null}"#,
             ),
             (JobEvent::Attempt { number: 2, pod: "etl-b".into() }, r#""attempt",AT,"attempt":2,"pod":"etl-b"}"#),
             (JobEvent::Output(b"a\xff\n".to_vec()), "\"output\",AT,\"text\":\"a\u{fffd}\\n\"}"),

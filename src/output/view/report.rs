@@ -64,6 +64,14 @@ pub struct JobReport {
     pub finished: Option<Timestamp>,
     /// Seconds from submission until the flow ran, or until the end.
     pub waited_seconds: Option<i64>,
+    /// Seconds that the machine took to come, once it was the job's turn; `null` when a warm node took it.
+    pub scale_up_seconds: Option<i64>,
+    /// Place among the jobs that wait for this size, from 1, while queued.
+    pub queue_place: Option<u32>,
+    /// How many jobs wait for this size, while queued.
+    pub queue_length: Option<u32>,
+    /// Seconds that a machine of this size usually takes to come, while one is awaited.
+    pub usual_scale_up_seconds: Option<i64>,
     /// Seconds that the last attempt ran.
     pub run_seconds: Option<i64>,
     /// CPU request, in millicores.
@@ -123,6 +131,10 @@ impl JobReport {
             created: job.and_then(|job| job.created),
             finished: verdict.and_then(|verdict| verdict.finished),
             waited_seconds: verdict.and_then(|verdict| verdict.waited_seconds),
+            scale_up_seconds: verdict.and_then(|verdict| verdict.scale_up_seconds),
+            queue_place: story.place.map(|(place, _)| place),
+            queue_length: story.place.map(|(_, of)| of),
+            usual_scale_up_seconds: story.usual_seconds,
             run_seconds: verdict.and_then(|verdict| verdict.run_seconds),
             cpu_millicores: footprint.map(|footprint| footprint.cpu.0).filter(|cpu| *cpu > 0),
             memory_limit_bytes: footprint.map(|footprint| footprint.memory.0).filter(|memory| *memory > 0),

@@ -50,8 +50,10 @@ fn facts(evidence: &Evidence, verdict: &Verdict) -> Vec<String> {
     if let Some(seconds) = verdict.run_seconds {
         facts.push(format!("run {}", wording::span(seconds)));
     }
-    if let Some(seconds) = verdict.waited_seconds {
-        facts.push(format!("waited {}", wording::span(seconds)));
+    match (verdict.waited_seconds, verdict.scale_up_seconds) {
+        (Some(waited), Some(machine)) => facts.push(format!("waited {}, {} of it for the machine", wording::span(waited), wording::span(machine))),
+        (Some(waited), None) => facts.push(format!("waited {}", wording::span(waited))),
+        (None, _) => {}
     }
     if verdict.attempts > 1 {
         facts.push(wording::count(verdict.attempts as usize, "attempt"));
@@ -86,7 +88,7 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
     lines.extend(timeline(story, now, painter));
     match &story.verdict {
         Some(verdict) => lines.push(verdict_block(evidence, verdict, painter)),
-        None => lines.extend(story.cause.iter().flat_map(|cause| cause_lines(cause, painter))),
+        None => lines.extend(story.cause.iter().flat_map(|cause| cause_lines(cause, painter)).chain(outlook(story))),
     }
     let proofs =
         story.verdict.as_ref().map(|verdict| &verdict.cause).or(story.cause.as_ref()).map(|cause| cause.evidence.as_slice()).unwrap_or_default();
@@ -105,6 +107,15 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
         lines.extend(story.cause.iter().flat_map(|cause| next_lines(cause, painter)));
     }
     lines.join("\n")
+}
+
+/// Returns the place in the queue, or how long it usually takes, for a story that is not over.
+fn outlook(story: &Story) -> Option<String> {
+    match (story.place, story.usual_seconds) {
+        (Some((place, of)), _) => Some(format!("  {} of {} that wait for this size", wording::ordinal(place), wording::count(of as usize, "job"))),
+        (None, Some(seconds)) => Some(format!("  a machine of this size usually takes {}", wording::span(seconds))),
+        (None, None) => None,
+    }
 }
 
 fn cause_lines(cause: &Cause, painter: Painter) -> Vec<String> {
@@ -137,7 +148,12 @@ fn timeline(story: &Story, now: Timestamp, painter: Painter) -> Vec<String> {
 /// Returns the one line that says where a job stands, without its name.
 #[must_use]
 pub fn status_line(story: &Story) -> String {
-    let words = story.phase.as_str().replace('_', " ");
+    let phase = story.phase.as_str().replace('_', " ");
+    let words = match (story.place, story.usual_seconds) {
+        (Some((place, of)), _) => format!("{phase} ({} of {of})", wording::ordinal(place)),
+        (None, Some(seconds)) => format!("{phase} (usually {})", wording::span(seconds)),
+        (None, None) => phase,
+    };
     match &story.cause {
         Some(cause) => format!("{words}: {}", cause.summary),
         None => words,

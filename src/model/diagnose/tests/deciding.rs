@@ -1,10 +1,14 @@
 //! What a follower has to put an end to.
 
-use super::{builders::*, scenarios::scenarios};
+use super::{
+    builders::*,
+    scenarios::{groups::no_capacity, scenarios},
+};
 use crate::model::{
     diagnose::{decide, diagnose},
     evidence::{Evidence, Maker},
-    launch_plan::TimeLimits,
+    identity::SizeName,
+    launch_plan::{OnNoCapacity, TimeLimits},
     outcome::Outcome,
     story::Phase,
 };
@@ -36,11 +40,7 @@ fn a_wait_for_a_node_ends_with_what_it_waited_for() {
     assert_eq!(decision(&evidence, 1200), None);
     let (outcome, reason, message) = decision_with(&evidence, &mk_plan().limits, 1201).expect("a decision");
     assert_eq!((outcome, reason.as_str()), (Outcome::NoNode, "Timeout.Pending"));
-    assert_eq!(
-        message,
-        "waited 20m; Scheduling.NoSuchGroup: no node carries `sbrun.dev/size=xlarge`; node group `flows-xlarge` rests at 0, or its nodes have other \
-         labels"
-    );
+    assert_eq!(message, "waited 20m; ScaleUp.Unexplained: node group `flows-xlarge` has no node, and no autoscaler has said anything about the pod");
 }
 
 #[test]
@@ -149,4 +149,35 @@ fn nothing_is_decided_twice_or_for_others() {
     assert_eq!(changed(|evidence| evidence.job_gone = Some(at(9))), None);
     assert_eq!(changed(|evidence| evidence.job.as_mut().expect("a job").deleted = Some(at(9))), None);
     assert_eq!(changed(|evidence| evidence.job = None), None);
+}
+
+#[test]
+fn no_capacity_is_acted_on_once_the_group_has_tried_its_zones() {
+    let decided = |choice: OnNoCapacity, fallback: Option<&str>, now: i64| {
+        let evidence = no_capacity().with(|evidence| {
+            change_plan(evidence, |plan| {
+                plan.on_no_capacity = choice;
+                plan.fallback = fallback.map(|size| SizeName(size.into()));
+            });
+        });
+        decision_with(&evidence, &mk_plan().limits, now)
+    };
+    // The launch failed at second 10.
+    assert_eq!(decided(OnNoCapacity::Wait, None, 600), None);
+    assert_eq!(decided(OnNoCapacity::Fail, None, 24), None);
+    let (outcome, reason, message) = decided(OnNoCapacity::Fail, None, 25).expect("a decision");
+    assert_eq!((outcome, reason.as_str()), (Outcome::NoNode, "Capacity.Spot"));
+    assert_eq!(message, "the cloud has no spot machine for node group `flows-xlarge`");
+    assert_eq!(decided(OnNoCapacity::Fallback, None, 600), None, "there is nothing to fall back on");
+    assert!(decided(OnNoCapacity::Fallback, Some("xlarge-od"), 25).is_some());
+}
+
+#[test]
+fn what_else_could_take_the_job_is_the_first_advice() {
+    let evidence = no_capacity().with(|evidence| change_plan(evidence, |plan| plan.fallback = Some(SizeName("xlarge-od".into()))));
+    let cause = diagnose(&evidence, at(60)).cause.expect("a cause");
+    assert_eq!(
+        cause.next[..2],
+        ["sbrun rerun etl-1 --size xlarge-od   (the size's fallback)", "sbrun sizes   (what else there is, and what is warm)"]
+    );
 }

@@ -1,5 +1,7 @@
 //! One scenario for each reason code, and what it must come out as.
 
+pub(super) mod groups;
+
 use super::builders::*;
 use crate::model::{
     evidence::{AttemptRecord, ContainerState, Evidence, JobCounts, Maker, NodeRecord, Termination},
@@ -35,7 +37,7 @@ fn scenario(name: &'static str, evidence: Evidence, expected: Expected) -> Scena
 
 /// Returns every scenario.
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [creation(), scheduling(), nodes(), starting(), running(), flow_ends(), time_ends(), losses(), stops(), unknowns()]
+    [creation(), scheduling(), nodes(), groups::scenarios(), starting(), running(), flow_ends(), time_ends(), losses(), stops(), unknowns()]
         .into_iter()
         .flatten()
         .collect()
@@ -130,13 +132,15 @@ fn scheduling() -> Vec<Scenario> {
         let message = "pod didn't trigger scale-up: 1 max node group size reached, 2 node(s) had untolerated taint(s)";
         evidence.events = vec![mk_pod_event("NotTriggerScaleUp", message, "cluster-autoscaler", 4)];
     });
+    let nowhere = none.clone().with(|evidence| change_plan(evidence, |plan| plan.placement.node_groups.clear()));
     vec![
         scenario("not looked at", mk_evidence([mk_attempt()]), Waits(SchedulingWaiting, Phase::Pending)),
         scenario("gated", mk_evidence([gated]), Waits(SchedulingGated, Phase::Pending)),
         scenario("scale-up", scaling, Waits(ScaleUpTriggered, Phase::ScalingUp)),
         scenario("nominated", nominated, Waits(ScaleUpTriggered, Phase::ScalingUp)),
-        scenario("no node of the size", none, Waits(SchedulingNoSuchGroup, Phase::Pending)),
-        scenario("group at its maximum, not seen", at_maximum, Waits(SchedulingOther, Phase::Pending)),
+        scenario("no node of a size without a group", nowhere, Waits(SchedulingNoSuchGroup, Phase::Pending)),
+        scenario("no node of the size", none, Waits(ScaleUpUnexplained, Phase::Pending)),
+        scenario("group at its maximum, not seen", at_maximum, Waits(QueueAtMaximum, Phase::Queued)),
         scenario("nodes not known", unscheduled(FULL), Waits(SchedulingInsufficient, Phase::Pending)),
         scenario("taints of nodes not known", unscheduled(TAINTED), Waits(SchedulingOther, Phase::Pending)),
         scenario(
@@ -338,6 +342,7 @@ fn losses() -> Vec<Scenario> {
     });
     vec![
         scenario("node gone", mk_evidence([collected]), Over(Lost, LostNodeGone, 75, None)),
+        scenario("spot machine taken back", groups::reclaimed(), Over(Lost, LostSpotReclaimed, 75, None)),
         scenario("drained", lost("EvictionByEvictionAPI", "Eviction API: evicting"), Over(Lost, LostDrained, 75, None)),
         scenario(
             "preempted",

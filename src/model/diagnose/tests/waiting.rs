@@ -78,7 +78,10 @@ fn the_nearest_obstacle_is_the_cause_and_the_others_are_detail() {
 
 #[test]
 fn nodes_of_other_sizes_do_not_count() {
-    let story = waiting_with(|evidence| evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.labels.clear())]));
+    let story = waiting_with(|evidence| {
+        evidence.nodes = Some(vec![mk_node(NODE).with(|node| node.labels.clear())]);
+        change_plan(evidence, |plan| plan.placement.node_groups.clear());
+    });
     assert_eq!(reasons(&story), [Reason::SchedulingNoSuchGroup]);
 }
 
@@ -88,14 +91,15 @@ fn a_wrong_selector_is_told_with_what_exists() {
         evidence.nodes = Some(Vec::new());
         evidence.known_labels = [("sbrun.dev/size".to_owned(), vec!["small".to_owned(), "x-large".to_owned()])].into();
     });
-    assert_eq!(
-        cause(&story).summary,
-        "no node carries `sbrun.dev/size=xlarge`; node group `flows-xlarge` rests at 0, or its nodes have other labels"
-    );
+    assert_eq!(cause(&story).summary, "node group `flows-xlarge` has no node, and no autoscaler has said anything about the pod");
     assert_eq!(cause(&story).evidence[1].text, "small, x-large");
     assert_eq!(
         cause(&story).next,
-        ["did you mean `node_selector: {sbrun.dev/size: x-large}` in size `xlarge` of the instance map?", "kubectl get nodes -L sbrun.dev/size",]
+        [
+            "sbrun doctor   (checks map, tags, autoscaler and permissions)",
+            "did you mean `node_selector: {sbrun.dev/size: x-large}` in size `xlarge` of the instance map?",
+            "kubectl -n kube-system get pods,deployments | grep -i -e autoscaler -e karpenter",
+        ]
     );
 }
 
@@ -158,8 +162,8 @@ fn an_autoscaler_may_announce_a_machine_and_take_it_back() {
         evidence.events.push(mk_pod_event("NotTriggerScaleUp", message, "cluster-autoscaler", 90));
         evidence.nodes = Some(Vec::new());
     });
-    assert_eq!((story.phase, reasons(&story)), (Phase::Pending, vec![Reason::SchedulingOther]));
-    assert_eq!(cause(&story).summary, "no node of size `xlarge` exists, and its group does not grow: 1 in backoff after failed scale-up");
+    assert_eq!((story.phase, reasons(&story)), (Phase::Pending, vec![Reason::ScaleUpBackoff]));
+    assert_eq!(cause(&story).summary, "the Cluster Autoscaler pauses node group `flows-xlarge` after a failure: 1 in backoff after failed scale-up");
 }
 
 #[test]

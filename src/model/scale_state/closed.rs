@@ -1,0 +1,63 @@
+//! What a survey could not see, in sentences for people.
+
+use super::{SurveyInput, group::Group, survey::GroupSurvey};
+use crate::model::{node_group::Sighting, occupancy::PodScope};
+
+/// Returns what was closed, as far as any of the groups would have needed it.
+pub(super) fn sources(input: &SurveyInput<'_>, groups: &[GroupSurvey]) -> Vec<String> {
+    let scaling = input.scaling;
+    let any_group = groups.iter().any(|group| !group.node_groups.is_empty());
+    let any_pool = groups.iter().any(|group| group.node_pool.is_some());
+    let mut unknown = Vec::new();
+    unknown.extend(input.occupancy.nodes.obstacle().map(ToOwned::to_owned));
+    match &input.occupancy.pods {
+        Sighting::Unseen(why) => unknown.push(why.clone()),
+        Sighting::Seen { value: PodScope::Namespace(namespace), .. } => {
+            unknown.push(format!("what runs on the nodes: you may list pods in namespace `{namespace}` only; jobs are counted there"));
+        }
+        _ => {}
+    }
+    if any_group {
+        unknown.extend(scaling.account.obstacle().map(|why| format!("{why}; limits and machines on their way are the autoscaler's figures")));
+        match &scaling.autoscaler {
+            Sighting::Unseen(why) => unknown.push(why.clone()),
+            Sighting::Absent { .. } => unknown.push("the Cluster Autoscaler: it has written no status here; does it run?".to_owned()),
+            Sighting::Seen { value, .. } if value.is_stale(input.now) => {
+                unknown.push("the Cluster Autoscaler: its status is too old to be true; it does not run".to_owned());
+            }
+            _ => {}
+        }
+    }
+    if any_pool {
+        match &scaling.pools {
+            Sighting::Unseen(why) => unknown.push(why.clone()),
+            Sighting::Absent { .. } => unknown.push("node pools: this cluster has no Karpenter".to_owned()),
+            _ => {}
+        }
+    }
+    unknown
+}
+
+/// Returns what cannot be known of these groups alone.
+pub(super) fn of_groups(input: &SurveyInput<'_>, groups: &[Group<'_>]) -> Vec<String> {
+    let mut unknown = Vec::new();
+    if groups.is_empty() {
+        unknown.push("the map names no node group for it: limits and machines on their way cannot be seen".to_owned());
+    }
+    if groups.len() > 1 {
+        unknown.push("its nodes do not say which of its node groups they belong to".to_owned());
+    }
+    for group in groups {
+        let name = group.0.name;
+        if group.0.is_pool && input.scaling.pools.value().is_some() && group.0.pool.is_none() {
+            unknown.push(format!("there is no node pool `{name}`"));
+        }
+        if !group.0.is_pool && input.scaling.account.value().is_some() && group.0.account.is_none() {
+            unknown.push(format!("this account and region have no node group `{name}`"));
+        }
+        if let Some(unit) = group.0.account.and_then(|account| account.desired_unit.as_deref()) {
+            unknown.push(format!("the sizes of node group `{name}` are in `{unit}`, not in nodes"));
+        }
+    }
+    unknown
+}

@@ -1,0 +1,409 @@
+//! Node groups as a document, as a table, and as sentences.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    model::{
+        footprint::Footprint,
+        machine::Machine,
+        reason::Reason,
+        scale_state::{Departure, GroupSurvey, Survey},
+        story::{Cause, Proof},
+    },
+    output::{
+        format::{SCHEMA, milliseconds},
+        table::{self, Column},
+        wording,
+    },
+};
+
+/// What stands in a table for what is not known.
+const UNKNOWN: &str = "?";
+
+/// All node groups as a document. Amounts are base units; `null` means unknown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NodeGroups {
+    /// Version of this document.
+    pub schema: u32,
+    /// When it was seen.
+    pub time: Timestamp,
+    /// One entry for each size and node group.
+    pub node_groups: Vec<NodeGroupEntry>,
+    /// What could not be seen.
+    pub unknown: Vec<String>,
+}
+
+/// One node group of one size as a document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct NodeGroupEntry {
+    /// Size profile; `null` for a group that the map does not name.
+    pub size: Option<String>,
+    /// Node groups: one, or several that cannot be told apart.
+    pub node_groups: Vec<String>,
+    /// Karpenter NodePool.
+    pub node_pool: Option<String>,
+    /// Scale state.
+    pub state: Option<&'static str>,
+    /// Number of nodes that it is to have.
+    pub desired_size: Option<u32>,
+    /// Least number of nodes.
+    pub min_size: Option<u32>,
+    /// Largest number of nodes.
+    pub max_size: Option<u32>,
+    /// Nodes that are ready.
+    pub ready: Option<u32>,
+    /// Ready nodes on which something runs.
+    pub busy: Option<u32>,
+    /// Ready nodes that wait for a pod.
+    pub idle: Option<u32>,
+    /// Machines that are no ready node yet.
+    pub booting: Option<u32>,
+    /// Machines on their way out.
+    pub leaving: Option<u32>,
+    /// Nodes that are not ready, and not because they are new.
+    pub not_ready: Option<u32>,
+    /// Instance types.
+    pub instance_types: Vec<String>,
+    /// Whether its machines are spot machines.
+    pub spot: Option<bool>,
+    /// Sum of the requests on its nodes.
+    pub requests: Option<Amounts>,
+    /// Sum of what pods may use of its nodes.
+    pub allocatable: Option<Amounts>,
+    /// Pods of Jobs that run on its nodes.
+    pub jobs_running: Option<u32>,
+    /// Pods that wait for a node of its size.
+    pub jobs_waiting: Option<u32>,
+    /// What keeps it from growing, the most telling first.
+    pub hindrances: Vec<Hindrance>,
+    /// Its machines.
+    pub machines: Vec<MachineEntry>,
+    /// What could not be seen of it.
+    pub unknown: Vec<String>,
+}
+
+/// CPU and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Amounts {
+    /// CPU, in millicores.
+    pub cpu_millicores: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// GPUs.
+    pub gpu: u32,
+}
+
+/// Why a node group does not grow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hindrance {
+    /// Code.
+    pub reason: Reason,
+    /// One sentence.
+    pub summary: String,
+    /// What it was concluded from.
+    pub evidence: Vec<Proof>,
+    /// What to do about it.
+    pub next: Vec<String>,
+}
+
+/// One machine as a document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct MachineEntry {
+    /// Node, once registered.
+    pub node: Option<String>,
+    /// Instance or NodeClaim.
+    pub instance: Option<String>,
+    /// `booting`, `busy`, `idle`, `ready`, `cordoned`, `leaving` or `not_ready`.
+    pub state: &'static str,
+    /// Instance type.
+    pub instance_type: Option<String>,
+    /// Availability Zone.
+    pub zone: Option<String>,
+    /// Whether it is a spot machine.
+    pub spot: Option<bool>,
+    /// When its node registered, or its NodeClaim was made.
+    pub since: Option<Timestamp>,
+    /// Pods of Jobs that run on it; `null` before it is a node.
+    pub jobs_running: Option<u32>,
+    /// About when it goes, while it is idle.
+    pub goes: Option<Timestamp>,
+    /// Why it does not go, or why that is not known, while it is idle.
+    pub stays: Option<String>,
+}
+
+impl NodeGroups {
+    /// Returns the document of a survey.
+    #[must_use]
+    pub fn new(survey: &Survey, now: Timestamp) -> Self {
+        let node_groups = survey.groups.iter().map(NodeGroupEntry::new).collect();
+        Self { schema: SCHEMA, time: milliseconds(now), node_groups, unknown: survey.unknown.clone() }
+    }
+
+    /// Returns whether another document says the same of the groups, at whatever time.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.node_groups == other.node_groups && self.unknown == other.unknown
+    }
+
+    /// Returns the names of the node groups and node pools; of a size without one, the size's.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let names = |entry: &NodeGroupEntry| {
+            let own: Vec<String> = entry.node_groups.iter().chain(&entry.node_pool).cloned().collect();
+            if own.is_empty() { entry.size.iter().cloned().collect() } else { own }
+        };
+        let mut all: Vec<String> = Vec::new();
+        for name in self.node_groups.iter().flat_map(names) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
+    }
+
+    /// Returns the groups as a table, with as many columns as fit a terminal of this width.
+    #[must_use]
+    pub fn table(&self, width: Option<usize>) -> String {
+        let layouts: [&[Title]; 5] = [&WIDE, &MEDIUM, &NORMAL, &SHORT, &NARROW];
+        let mut text = String::new();
+        for titles in layouts {
+            let columns: Vec<Column> = titles.iter().map(|title| title.column()).collect();
+            let rows = self.node_groups.iter().map(|entry| titles.iter().map(|title| title.cell(entry)).collect()).collect();
+            text = table::render(&columns, rows, None);
+            if width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width)) {
+                break;
+            }
+        }
+        text
+    }
+
+    /// Returns what the table does not say: why groups do not grow, when idle nodes go, and what is not known.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for entry in &self.node_groups {
+            let name = entry.title();
+            lines.extend(entry.hindrance(&lines).map(|told| format!("{name}: {told}")));
+            lines.extend(entry.departures(self.time).map(|told| format!("{name}: {told}")));
+            lines.extend(entry.unknown.iter().map(|told| format!("{name}: not known: {told}")));
+        }
+        lines.extend(self.unknown.iter().map(|told| format!("not known: {told}")));
+        lines
+    }
+}
+
+impl NodeGroupEntry {
+    fn new(group: &GroupSurvey) -> Self {
+        let counts = group.counts;
+        let amounts = |footprint: Footprint| Amounts { cpu_millicores: footprint.cpu.0, memory_bytes: footprint.memory.0, gpu: footprint.gpu };
+        Self {
+            size: group.size.as_ref().map(|size| size.0.clone()),
+            node_groups: group.node_groups.clone(),
+            node_pool: group.node_pool.clone(),
+            state: group.state.map(crate::model::scale_state::ScaleState::as_str),
+            desired_size: group.desired_size,
+            min_size: group.min_size,
+            max_size: group.max_size,
+            ready: counts.ready,
+            busy: counts.busy,
+            idle: counts.idle,
+            booting: counts.booting,
+            leaving: counts.leaving,
+            not_ready: counts.not_ready,
+            instance_types: group.instance_types.clone(),
+            spot: group.spot,
+            requests: group.requests.map(amounts),
+            allocatable: group.allocatable.map(|allocatable| amounts(allocatable.into())),
+            jobs_running: group.jobs_running,
+            jobs_waiting: group.jobs_waiting,
+            hindrances: group.hindrances.iter().map(hindrance).collect(),
+            machines: group.machines.iter().map(|machine| MachineEntry::new(machine, group)).collect(),
+            unknown: group.unknown.clone(),
+        }
+    }
+
+    /// Returns what people call it: its size, else its group.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.size.clone().unwrap_or_else(|| self.group())
+    }
+
+    /// Returns the names of its node groups, or of its node pool.
+    #[must_use]
+    pub fn group(&self) -> String {
+        let names: Vec<&str> = self.node_groups.iter().chain(&self.node_pool).map(String::as_str).collect();
+        names.join(", ")
+    }
+
+    /// Returns its scale state in words.
+    #[must_use]
+    pub fn state_words(&self) -> String {
+        self.state.map_or_else(|| "unknown".to_owned(), |state| state.replace('_', " "))
+    }
+
+    /// Returns why it does not grow, where that matters now and none of `said` says the same.
+    fn hindrance(&self, said: &[String]) -> Option<String> {
+        let hindrance = self.hindrances.first()?;
+        let is_news = hindrance.reason != Reason::QueueAtMaximum || self.jobs_waiting.is_some_and(|jobs| jobs > 0);
+        let mut told = hindrance.summary.clone();
+        if let Some(next) = hindrance.next.first() {
+            told = format!("{told}; next: {next}");
+        }
+        (is_news && !said.iter().any(|line| line.ends_with(&told))).then_some(told)
+    }
+
+    /// Returns when its idle nodes go.
+    fn departures(&self, now: Timestamp) -> Option<String> {
+        let idle: Vec<&MachineEntry> = self.machines.iter().filter(|machine| machine.goes.is_some() || machine.stays.is_some()).collect();
+        let first = idle.iter().filter_map(|machine| machine.goes).min();
+        let nodes = wording::count(idle.len(), "idle node");
+        match (first, idle.first()?.stays.as_deref()) {
+            (Some(first), _) if idle.len() == 1 => Some(format!("{nodes}, which goes {}", when(first, now))),
+            (Some(first), _) => Some(format!("{nodes}, of which the first goes {}", when(first, now))),
+            (None, Some(stays)) => Some(format!("{nodes}: {stays}")),
+            (None, None) => None,
+        }
+    }
+}
+
+fn when(time: Timestamp, now: Timestamp) -> String {
+    let left = time.duration_since(now);
+    if left.as_secs() < 30 { "any moment now".to_owned() } else { format!("in about {}", wording::age(left)) }
+}
+
+fn hindrance(cause: &Cause) -> Hindrance {
+    Hindrance { reason: cause.reason, summary: cause.summary.clone(), evidence: cause.evidence.clone(), next: cause.next.clone() }
+}
+
+impl MachineEntry {
+    fn new(machine: &Machine, group: &GroupSurvey) -> Self {
+        let departure = group.departures.iter().find(|(node, _)| machine.node.as_ref() == Some(node)).map(|(_, departure)| departure);
+        let (goes, stays) = match departure {
+            Some(Departure::At(time)) => (Some(*time), None),
+            Some(Departure::Stays(why)) => (None, Some(format!("it stays: {why}"))),
+            Some(Departure::Unknown(why)) => (None, Some(format!("when it goes is not known: {why}"))),
+            None => (None, None),
+        };
+        Self {
+            node: machine.node.clone(),
+            instance: machine.instance.clone(),
+            state: machine.state.as_str(),
+            instance_type: machine.instance_type.clone(),
+            zone: machine.zone.clone(),
+            spot: machine.spot,
+            since: machine.since,
+            jobs_running: machine.node.as_ref().and(group.jobs_running).map(|_| machine.jobs),
+            goes,
+            stays,
+        }
+    }
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Title {
+    /// The size, else the group.
+    Name,
+    Size,
+    Group,
+    State,
+    Desired,
+    Ready,
+    Busy,
+    Idle,
+    Booting,
+    Minimum,
+    Maximum,
+    Type,
+    Spot,
+    Cpu,
+    Memory,
+    Running,
+    Waiting,
+}
+
+/// Every column.
+const WIDE: [Title; 16] = {
+    use Title::{Booting, Busy, Cpu, Desired, Group, Idle, Maximum, Memory, Minimum, Ready, Running, Size, Spot, State, Type, Waiting};
+    [Size, Group, State, Desired, Ready, Busy, Idle, Booting, Minimum, Maximum, Type, Spot, Cpu, Memory, Running, Waiting]
+};
+/// What fits most wide terminals.
+const MEDIUM: [Title; 12] = {
+    use Title::{Booting, Busy, Desired, Group, Idle, Maximum, Ready, Running, Size, State, Type, Waiting};
+    [Size, Group, State, Desired, Ready, Busy, Idle, Booting, Maximum, Type, Running, Waiting]
+};
+/// What fits 80 columns when names are short.
+const NORMAL: [Title; 10] = {
+    use Title::{Booting, Busy, Group, Idle, Maximum, Ready, Running, Size, State, Waiting};
+    [Size, Group, State, Ready, Busy, Idle, Booting, Maximum, Running, Waiting]
+};
+/// What fits 80 columns.
+const SHORT: [Title; 9] = {
+    use Title::{Booting, Busy, Idle, Maximum, Name, Ready, Running, State, Waiting};
+    [Name, State, Ready, Busy, Idle, Booting, Maximum, Running, Waiting]
+};
+/// What fits 40 columns.
+const NARROW: [Title; 5] = {
+    use Title::{Maximum, Name, Ready, State, Waiting};
+    [Name, State, Ready, Maximum, Waiting]
+};
+
+impl Title {
+    fn column(self) -> Column {
+        match self {
+            Self::Name | Self::Size => Column::words("SIZE"),
+            Self::Group => Column::words("GROUP"),
+            Self::State => Column::words("STATE"),
+            Self::Desired => Column::numbers("DESIRED"),
+            Self::Ready => Column::numbers("READY"),
+            Self::Busy => Column::numbers("BUSY"),
+            Self::Idle => Column::numbers("IDLE"),
+            Self::Booting => Column::numbers("BOOTING"),
+            Self::Minimum => Column::numbers("MIN"),
+            Self::Maximum => Column::numbers("MAX"),
+            Self::Type => Column::words("MACHINE"),
+            Self::Spot => Column::words("SPOT"),
+            Self::Cpu => Column::numbers("CPU"),
+            Self::Memory => Column::numbers("MEMORY"),
+            Self::Running => Column::numbers("RUNNING"),
+            Self::Waiting => Column::numbers("WAITING"),
+        }
+    }
+
+    fn cell(self, entry: &NodeGroupEntry) -> String {
+        let number = |number: Option<u32>| number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string());
+        match self {
+            Self::Name => entry.title(),
+            Self::Size => entry.size.clone().unwrap_or_else(|| "-".to_owned()),
+            Self::Group => entry.group(),
+            Self::State => entry.state_words(),
+            Self::Desired => number(entry.desired_size),
+            Self::Ready => number(entry.ready),
+            Self::Busy => number(entry.busy),
+            Self::Idle => number(entry.idle),
+            Self::Booting => number(entry.booting),
+            Self::Minimum => number(entry.min_size),
+            Self::Maximum => number(entry.max_size),
+            Self::Type => match entry.instance_types.as_slice() {
+                [] => UNKNOWN.to_owned(),
+                [only] => only.clone(),
+                [first, rest @ ..] => format!("{first} +{}", rest.len()),
+            },
+            Self::Spot => entry.spot.map_or(UNKNOWN, |spot| if spot { "spot" } else { "on demand" }).to_owned(),
+            Self::Cpu => share(entry, |amounts| crate::model::quantity::Cpu(amounts.cpu_millicores / 100 * 100).to_string()),
+            Self::Memory => share(entry, |amounts| (amounts.memory_bytes >> 30).to_string() + "Gi"),
+            Self::Running => number(entry.jobs_running),
+            Self::Waiting => number(entry.jobs_waiting),
+        }
+    }
+}
+
+/// Returns how much is requested of what there is: `3.1/7.8`.
+fn share(entry: &NodeGroupEntry, written: impl Fn(&Amounts) -> String) -> String {
+    let part = |amounts: &Option<Amounts>| amounts.as_ref().map_or_else(|| UNKNOWN.to_owned(), &written);
+    format!("{}/{}", part(&entry.requests), part(&entry.allocatable))
+}
+
+#[cfg(test)]
+mod tests;
