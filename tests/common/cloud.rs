@@ -279,7 +279,7 @@ impl Drop for Group {
                 eprintln!("  {} {} {}", activity["StartTime"], activity["StatusCode"], activity["Description"]);
             }
         }
-        self.call("delete_auto_scaling_group", &json!({"ForceDelete": true}));
+        self.cloud.order(&format!("groups/{}/remove", self.name), &json!({}));
     }
 }
 
@@ -300,6 +300,11 @@ impl CloudNamespace {
         let mut order = json!({"access_key": self.name, "refusal": refusal});
         order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.cloud.order("faults", &order);
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn refuse_nothing(&self) {
+        self.cloud.order("faults", &json!({"access_key": self.name}));
     }
 
     /// Returns the calls of this namespace's sandbox so far, such as `autoscaling:DescribeAutoScalingGroups`.
