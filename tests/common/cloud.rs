@@ -201,6 +201,12 @@ impl Cloud {
     pub(crate) fn call(&self, service: &str, operation: &str, parameters: &Value) -> Value {
         self.order("call", &json!({"service": service, "operation": operation, "parameters": parameters}))
     }
+
+    /// Returns the autoscaler's status ConfigMap.
+    pub(crate) fn status(&self) -> Value {
+        let text = self.cluster.kubectl_ok(&["-n", "kube-system", "get", "configmap", "cluster-autoscaler-status", "-o", "json"]);
+        serde_json::from_str(&text).unwrap()
+    }
 }
 
 /// Returns where a child of the cloud writes what it does.

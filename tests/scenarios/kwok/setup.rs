@@ -329,17 +329,17 @@ fn a_user_may_do_all_that_sbrun_does_and_nothing_else() {
     let requests = namespace.cluster.audited(|entry| entry["user"]["username"] == json!(user));
     let forbidden: Vec<&Value> = requests.iter().filter(|entry| entry["responseStatus"]["code"] == 403).collect();
     assert!(forbidden.is_empty(), "{:#}", forbidden[0]);
-    let used = |place: &Value| -> BTreeSet<(String, String)> {
+    let asked = |place: &Value| -> BTreeSet<(String, String)> {
         let about = |entry: &&Value| entry["objectRef"]["namespace"] == *place && !entry["objectRef"]["resource"].to_string().contains("selfsubject");
         requests.iter().filter(about).map(verb_and_resource).collect()
     };
     let granted = |rights: &[Right]| -> BTreeSet<(String, String)> { rights.iter().flat_map(|right| pairs(right, right.verbs)).collect() };
-    assert_eq!(used(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
-    assert_eq!(used(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
-    assert_eq!(used(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
+    assert_eq!(asked(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
+    assert_eq!(asked(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
+    assert_eq!(asked(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
     let mut machines = granted(access::NODES);
     machines.remove(&("list".to_owned(), "nodeclaims".to_owned())); // asked for only where there are node pools, and this cluster has no Karpenter
-    assert_eq!(used(&Value::Null), machines);
+    assert_eq!(asked(&Value::Null), machines);
 
     for (verb, resource) in [
         ("create", "pods"),
