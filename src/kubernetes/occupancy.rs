@@ -24,7 +24,7 @@ use crate::{
     kubernetes::{
         connect::Cluster,
         error::{explain, is_forbidden},
-        retry::{CallError, Patience},
+        retry::{CallError, Patience, Repeat},
     },
     model::{
         node_group::Sighting,
@@ -106,12 +106,6 @@ impl PodSums {
         entry.count += 1;
         entry.oldest = entry.oldest.min(created);
     }
-
-    fn with(mut self, other: Self) -> Self {
-        self.by_node.extend(other.by_node);
-        self.waiting.extend(other.waiting);
-        self
-    }
 }
 
 fn joined(nodes: Seen<Vec<OccupiedNode>>, pods: Seen<(PodScope, PodSums)>) -> Result<Occupancy> {
@@ -170,13 +164,23 @@ async fn all_pods(cluster: &Cluster, patience: Patience) -> Seen<(PodScope, PodS
 
 /// Returns the sums of the pods of a few nodes and of those that wait.
 async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patience: Patience) -> Seen<(PodScope, PodSums)> {
-    // From the API server's memory, which has the index; a moment of delay is no harm here.
-    let read = |fields: String| pods(cluster, None, ListParams::default().fields(&fields).match_any(), patience);
+    let url = Pod::url_path(&(), None);
+    let read = |fields: String| {
+        // From the API server's memory, which has the index and knows no pages; a moment of delay is no harm here.
+        let parameters = ListParams::default().fields(&fields).match_any();
+        let url = &url;
+        async move { cluster.call(Repeat::Read, patience, "reading pods", || page::<PodFields>(cluster, url, parameters.clone())).await }
+    };
     let lists = join_all(names.map(|name| read(format!("spec.nodeName={name},{NOT_ENDED}"))).chain([read(WITHOUT_NODE.to_owned())])).await;
-    match lists.into_iter().collect::<Seen<Vec<PodSums>>>() {
-        Err(error) if is_forbidden(&error) => all_pods(cluster, patience).await,
-        lists => Ok((PodScope::Cluster, lists?.into_iter().fold(PodSums::default(), PodSums::with))),
+    let mut sums = PodSums::default();
+    for list in lists {
+        match list {
+            Ok(list) => sums.add(list.items),
+            Err(error) if is_forbidden(&error) => return all_pods(cluster, patience).await,
+            Err(error) => return Err(error),
+        }
     }
+    Ok((PodScope::Cluster, sums))
 }
 
 async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams, patience: Patience) -> Seen<PodSums> {

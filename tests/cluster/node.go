@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,11 +28,12 @@ type node struct {
 }
 
 func (n *node) address() string { return fmt.Sprintf("10.250.0.%d", n.index) }
-func (n *node) dir() string     { return filepath.Join(n.tier.dir, "nodes", n.name) }
-func (n *node) run() string     { return filepath.Join("/run", n.name) }
-func (n *node) socket() string  { return filepath.Join(n.run(), "containerd.sock") }
-func (n *node) cgroup() string  { return n.tier.cgroup + "/" + n.name }
-func (n *node) bridge() string  { return fmt.Sprintf("pods%d", n.index) }
+func (n *node) dir() string     { return filepath.Join(n.tier.dir, "nodes", strconv.Itoa(n.index)) } // short: the kubelet has sockets below it
+
+func (n *node) run() string    { return filepath.Join("/run", n.name) }
+func (n *node) socket() string { return filepath.Join(n.run(), "containerd.sock") }
+func (n *node) cgroup() string { return n.tier.cgroup + "/" + n.name }
+func (n *node) bridge() string { return fmt.Sprintf("pods%d", n.index) }
 
 // parseNode reads "n1 labels=a=b,c=d taints=k=v:NoSchedule provider-id=aws:///zone/i-1".
 func parseNode(text string, index int) (*node, error) {

@@ -4,7 +4,8 @@ use crate::model::{instance_map::InstanceMap, setup::Asked};
 const ALL: [Part; 5] = [Part::Policy, Part::Map, Part::Nodes, Part::Access, Part::Namespace];
 
 fn rendered(sizes: &[String], asked: Asked, parts: &[Part]) -> Vec<Value> {
-    let sizes: String = sizes.iter().map(|size| format!("  {size}: {{image: x, footprint: {{cpu: 1, memory: 1Gi}}}}\n")).collect();
+    let entry = |size: &String| format!("  {size}: {{image: x, footprint: {{cpu: 1, memory: 1Gi}}}}\n");
+    let sizes = sizes.iter().map(entry).collect::<Vec<_>>().concat();
     let map = InstanceMap::parse(&format!("version: 1\nsizes:\n{sizes}"), "map", &mut |_| Err("none".into())).expect("the map is right");
     manifests(&Setup::resolve(&map, "flows", asked), parts, &BTreeMap::from([("instance-map.yaml".to_owned(), "x".to_owned())]))
 }

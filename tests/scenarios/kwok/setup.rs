@@ -196,7 +196,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ),
         ("fewer tolerations", "/spec/template/spec", json!({"tolerations": []})),
     ] {
-        assert_eq!(create(&namespace, &changed(pointer, value), true), "", "{what}");
+        assert_eq!(create(&namespace, &changed(pointer, &value), true), "", "{what}");
     }
     let not_kubernetes = "retries have one owner";
     let one_size = "a Job runs on the machines of one size";
@@ -235,7 +235,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ("every taint", "/spec/template/spec", json!({"tolerations": [{"operator": "Exists"}]}), one_size),
         ("past the scheduler", "/spec/template/spec", json!({"nodeName": "small-1"}), "leave `nodeName` out"),
     ] {
-        let refusal = create(&namespace, &changed(pointer, value), false);
+        let refusal = create(&namespace, &changed(pointer, &value), false);
         assert!(refusal.contains(said), "{what}: {refusal}");
         assert_eq!(refusal.matches("; ").count(), 0, "{what} is one problem: {refusal}");
     }
@@ -259,7 +259,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
 }
 
 /// Returns the right Job with some fields set; `null` removes one.
-fn changed(pointer: &str, fields: Value) -> Value {
+fn changed(pointer: &str, fields: &Value) -> Value {
     let mut job = job("changed");
     let target = job.pointer_mut(pointer).unwrap();
     for (field, value) in fields.as_object().unwrap() {
@@ -329,17 +329,17 @@ fn a_user_may_do_all_that_sbrun_does_and_nothing_else() {
     let requests = namespace.cluster.audited(|entry| entry["user"]["username"] == json!(user));
     let forbidden: Vec<&Value> = requests.iter().filter(|entry| entry["responseStatus"]["code"] == 403).collect();
     assert!(forbidden.is_empty(), "{:#}", forbidden[0]);
-    let used = |place: &Value| -> BTreeSet<(String, String)> {
+    let asked = |place: &Value| -> BTreeSet<(String, String)> {
         let about = |entry: &&Value| entry["objectRef"]["namespace"] == *place && !entry["objectRef"]["resource"].to_string().contains("selfsubject");
         requests.iter().filter(about).map(verb_and_resource).collect()
     };
     let granted = |rights: &[Right]| -> BTreeSet<(String, String)> { rights.iter().flat_map(|right| pairs(right, right.verbs)).collect() };
-    assert_eq!(used(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
-    assert_eq!(used(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
-    assert_eq!(used(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
+    assert_eq!(asked(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
+    assert_eq!(asked(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
+    assert_eq!(asked(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
     let mut machines = granted(access::NODES);
     machines.remove(&("list".to_owned(), "nodeclaims".to_owned())); // asked for only where there are node pools, and this cluster has no Karpenter
-    assert_eq!(used(&Value::Null), machines);
+    assert_eq!(asked(&Value::Null), machines);
 
     for (verb, resource) in [
         ("create", "pods"),

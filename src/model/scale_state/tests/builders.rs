@@ -39,12 +39,12 @@ impl Surroundings {
     }
 
     pub(super) fn nodes<const N: usize>(mut self, nodes: [OccupiedNode; N]) -> Self {
-        self.occupancy.nodes = seen(nodes.to_vec());
+        self.occupancy.nodes = seen(nodes.into());
         self
     }
 
     pub(super) fn account<const N: usize>(mut self, groups: [AccountGroup; N]) -> Self {
-        self.scaling.account = seen(groups.to_vec());
+        self.scaling.account = seen(groups.into());
         self
     }
 

@@ -84,7 +84,7 @@ fn without_the_account_missing_nodes_boot() {
         other => other,
     };
     let found = surroundings.only();
-    assert_eq!((found.counts.booting, found.state, found.max_size), (Some(0), Some(ScaleState::Steady), None));
+    assert_eq!((found.counts.booting, found.state, found.max_size), (None, Some(ScaleState::Steady), None));
     assert!(surroundings.survey().unknown.iter().any(|sentence| sentence.contains("it does not run")));
 }
 
@@ -107,7 +107,7 @@ fn nodes_come_and_go() {
     assert_eq!(Surroundings::new(SMALL).nodes([node]).only().machines[0].state, MachineState::Leaving);
     // A node that is new gets ready; an old one has been.
     let unready = |node: &mut crate::model::occupancy::OccupiedNode| {
-        node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }]
+        node.node.conditions = vec![ConditionRecord { kind: "Ready".into(), status: "False".into(), ..ConditionRecord::default() }];
     };
     let mut new = mk_node("n", &[("size", "small")]);
     unready(&mut new);

@@ -1,6 +1,6 @@
 //! Every moment of the recordings of real autoscalers.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
 use super::builders::Surroundings;
 use crate::{
@@ -37,55 +37,34 @@ fn shown(path: &str, sizes: &str, scaling: impl Fn(Scaling) -> Scaling) -> Strin
         now: moment.now,
     });
     let document = NodeGroups::new(&found, moment.now);
-    let mut text = format!("== {path}\n{}\n", document.table(Some(100)));
+    let mut text = format!("== {path}\n{}\n", document.table(Some(120)));
     for sentence in document.sentences() {
         writeln!(text, "- {sentence}").expect("a string takes everything");
     }
     text
 }
 
-fn all(paths: &[&str], sizes: &str, scaling: impl Fn(Scaling) -> Scaling) -> String {
-    paths.iter().map(|path| shown(path, sizes, &scaling)).collect::<Vec<_>>().join("\n")
+fn all(of: &str, sizes: &str, scaling: impl Fn(Scaling) -> Scaling) -> String {
+    moments(of).iter().map(|path| shown(path, sizes, &scaling)).collect::<Vec<_>>().join("\n")
 }
 
-const OF_AUTO_SCALING: [&str; 18] = [
-    "cluster-autoscaler/from-zero/1-unschedulable",
-    "cluster-autoscaler/from-zero/2-scale-up-triggered",
-    "cluster-autoscaler/from-zero/3-instance-booting",
-    "cluster-autoscaler/from-zero/4-node-ready",
-    "cluster-autoscaler/from-zero/5-running",
-    "cluster-autoscaler/from-zero/5b-running-seen-by-autoscaler",
-    "cluster-autoscaler/from-zero/6-complete",
-    "cluster-autoscaler/from-zero/7-deletion-candidate",
-    "cluster-autoscaler/from-zero/8-scaled-down",
-    "cluster-autoscaler/max-size/1-pending",
-    "cluster-autoscaler/never-fits/1-pending",
-    "cluster-autoscaler/never-joins/1-launched",
-    "cluster-autoscaler/never-joins/2-timed-out",
-    "cluster-autoscaler/never-joins/3-backoff",
-    "cluster-autoscaler/no-capacity/1-scale-up-failed",
-    "cluster-autoscaler/no-capacity/2-backoff",
-    "cluster-autoscaler/node-lost/1-running",
-    "cluster-autoscaler/node-lost/2-instance-gone",
-];
-const OF_KARPENTER: [&str; 7] = [
-    "karpenter/from-zero/1-pending",
-    "karpenter/from-zero/2-running",
-    "karpenter/from-zero/3-complete",
-    "karpenter/from-zero/4-node-removed",
-    "karpenter/limit-reached/1-pending",
-    "karpenter/limit-reached/2-third-runs",
-    "karpenter/node-deleted/1-draining",
-];
+/// Returns every moment that an autoscaler was recorded in, in order.
+fn moments(of: &str) -> Vec<String> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let names =
+        |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>();
+    let within = |scenario: String| names(root.join(of).join(&scenario)).into_iter().map(move |moment| format!("{of}/{scenario}/{moment}"));
+    names(root.join(of)).into_iter().flat_map(within).collect()
+}
 
 #[test]
 fn groups_of_the_cluster_autoscaler() {
-    insta::assert_snapshot!(all(&OF_AUTO_SCALING, SIZES, |scaling| scaling));
+    insta::assert_snapshot!(all("cluster-autoscaler", SIZES, |scaling| scaling));
 }
 
 #[test]
 fn the_same_without_access_to_the_account() {
-    insta::assert_snapshot!(all(&OF_AUTO_SCALING, SIZES, |scaling| Scaling {
+    insta::assert_snapshot!(all("cluster-autoscaler", SIZES, |scaling| Scaling {
         account: Sighting::Unseen("AWS: there are no credentials".into()),
         ..scaling
     }));
@@ -93,5 +72,5 @@ fn the_same_without_access_to_the_account() {
 
 #[test]
 fn pools_of_karpenter() {
-    insta::assert_snapshot!(all(&OF_KARPENTER, POOLS, |scaling| scaling));
+    insta::assert_snapshot!(all("karpenter", POOLS, |scaling| scaling));
 }

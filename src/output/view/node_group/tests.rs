@@ -6,6 +6,7 @@ fn time(minutes: i64) -> Timestamp {
     "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_mins(minutes)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "documents hold amounts that may be unknown")]
 fn gib(cpu_millicores: u64, gib: u64) -> Option<Amounts> {
     Some(Amounts { cpu_millicores, memory_bytes: gib << 30, gpu: 0 })
 }

@@ -137,3 +137,18 @@ fn an_account_that_throttles_or_refuses_never_breaks_a_submission() {
         assert!(namespace.calls().len() < 40, "and not hammered: {}", namespace.calls().len());
     }
 }
+
+#[test]
+fn a_machine_that_is_still_there_is_shown_with_its_size() {
+    let group = cloud().group("warm", &json!({}));
+    let namespace = namespace(&[&group]);
+    let cold = namespace.sandbox.command(["sizes", "-o", "json"]).exits(0).json();
+    assert_eq!(cold["sizes"][0]["idle_nodes"], 0, "{cold:#}");
+    namespace.sandbox.command(["submit", "-s", "warm", "--template", "template.json", "flow.py"]).exits(0).success();
+    eventually("the idle machine to be shown", || {
+        let sizes = namespace.sandbox.command(["sizes", "-o", "json"]).exits(0).json();
+        sizes["sizes"][0]["idle_nodes"] == 1
+    });
+    let offline = namespace.sandbox.command(["sizes", "--offline", "-o", "json"]).exits(0).json();
+    assert_eq!(offline["sizes"][0]["idle_nodes"], Value::Null, "the map alone does not tell");
+}
