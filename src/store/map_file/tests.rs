@@ -157,3 +157,30 @@ fn a_template_of_a_flag_is_checked_too() {
     let error = read_template(Path::new("gone.yaml"), &flag, &place.environment).expect_err("gone");
     assert_eq!(error.to_string(), "the file `gone.yaml` of flag --template cannot be used: there is no such file");
 }
+
+#[test]
+fn what_is_shared_is_the_map_alone_with_its_templates() {
+    let place = Place::new();
+    let map = "version: 1\ndefaults: {template: job.yaml}\nsizes: {small: {footprint: {cpu: 1, memory: 1Gi}}}\n";
+    let template = "apiVersion: batch/v1\nkind: Job\n";
+    place.write("config/sbrun/instance-map.yaml", USER);
+    place.write("work/instance-map.yaml", map);
+    place.write("work/job.yaml", template);
+    let found = place.find().expect("no error").expect("a map");
+    assert_eq!(image(&found), Some("users"), "for me, mine fills in what is missing");
+    let shared_map = shared(found.source.path().expect("a file"), &place.environment).expect("no error");
+    assert_eq!(shared_map.map.defaults.image, None, "for others it does not");
+    let entries = [("instance-map.yaml".to_owned(), map.to_owned()), ("job.yaml".to_owned(), template.to_owned())];
+    assert_eq!(shared_map.entries, entries.into());
+    let again = shared_from_config_map("flows", shared_map.entries.clone()).expect("no error").expect("a map");
+    assert_eq!((again.map.sizes[0].footprint(&again.map.defaults).cpu.0, again.entries), (1000, shared_map.entries));
+    assert_eq!(shared_from_config_map("flows", BTreeMap::new()).expect("no error"), None);
+}
+
+#[test]
+fn what_does_not_fit_into_a_config_map_is_not_shared() {
+    let entries = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), text.to_owned())]);
+    assert!(check_entries(&entries("job.yaml", "x")).is_ok());
+    assert!(check_entries(&entries("jobs/job.yaml", "x")).is_err_and(|error| error.message().contains("`jobs/job.yaml`")));
+    assert!(check_entries(&entries("job.yaml", &"x".repeat(1 << 20))).is_err_and(|error| error.message().contains("1024 KiB")));
+}
