@@ -173,7 +173,7 @@ pub fn examine(map: &InstanceMap, only: Option<&SizeName>, survey: &Survey) -> V
     if let Some(only) = only.filter(|only| map.sizes.iter().all(|size| size.name != **only)) {
         size::examine_new(map, only, &mut findings);
     }
-    rights::examine(&mut findings);
+    rights::examine(map, &mut findings);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);
     found

@@ -1,19 +1,27 @@
 //! What whoever asks may do and see, and whether the cluster keeps the rules for others.
 
 use super::{Admission, Check, Findings, MissingRight, Severity};
-use crate::model::node_group::Sighting;
+use crate::model::{access::AUTOSCALER_NAMESPACE, instance_map::InstanceMap, node_group::Sighting};
 
-pub(super) fn examine(findings: &mut Findings<'_>) {
+/// API group of Karpenter's kinds.
+const KARPENTER: &str = "karpenter.sh";
+
+pub(super) fn examine(map: &InstanceMap, findings: &mut Findings<'_>) {
     let survey = findings.survey;
     if let Some(missing) = survey.missing_rights.value() {
-        rights(missing, findings);
+        // What the map has no use for, nobody has to be allowed to see.
+        let pools = map.sizes.iter().any(|size| size.node_pool.is_some());
+        let groups = map.sizes.iter().any(|size| !size.node_groups.is_empty());
+        let matters =
+            |one: &&MissingRight| (pools || one.right.group != KARPENTER) && (groups || one.namespace.as_deref() != Some(AUTOSCALER_NAMESPACE));
+        rights(&missing.iter().filter(matters).collect::<Vec<_>>(), findings);
     }
     if let Sighting::Seen { value, .. } = &survey.rule_breaker {
         rules(value, findings);
     }
 }
 
-fn rights(missing: &[MissingRight], findings: &mut Findings<'_>) {
+fn rights(missing: &[&MissingRight], findings: &mut Findings<'_>) {
     for (check, needed) in [(Check::RightsJobs, true), (Check::RightsSight, false)] {
         if missing.iter().all(|one| one.needed != needed) {
             findings.good(check, "you");

@@ -63,11 +63,15 @@ fn growth(map: &InstanceMap, size: &SizeProfile, group: &NodeGroup<'_>, findings
     let since = SignedDuration::try_from(RECENT).ok().and_then(|recent| survey.now.checked_sub(recent).ok()).unwrap_or(survey.now);
     let demand = Demand { since, footprint: size.footprint(&map.defaults) };
     let causes = hindrances(group, &survey.scaling, &demand, survey.now);
+    let is_missing = causes.iter().any(|cause| cause.reason == Reason::SchedulingNoSuchGroup);
     if causes.is_empty() && known {
         findings.good(Check::GroupGrowth, &subject);
     }
     for cause in causes {
         let Some(severity) = severity(&cause, group) else { continue };
+        if is_missing && cause.reason == Reason::ScaleUpGroupNotDiscovered {
+            continue; // tags do not mend a group that is not there
+        }
         // The autoscaler is one, whatever the number of groups.
         let subject = if cause.reason == Reason::ScaleUpAutoscalerDown { "Cluster Autoscaler" } else { &subject };
         let code = cause.reason.code();

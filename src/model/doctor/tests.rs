@@ -462,6 +462,7 @@ fn rights_and_rules() {
         missing_rights: seen(vec![
             missing(access::JOBS[0], Some("flows"), vec!["create", "patch"], true),
             missing(access::NODES[0], None, vec!["list"], false),
+            missing(access::NODES[2], None, vec!["list"], false), // of node pools, which the map does not name
         ]),
         admissions: BTreeMap::from([(SizeName("xlarge".into()), seen(Admission::Refused("a Job runs on the machines of one size".into())))]),
         rule_breaker: seen(Admission::Admitted),

@@ -203,8 +203,19 @@ impl Candidate {
             let footprint = room_on(smallest.allocatable(), &daemons);
             Some(Room { footprint, origin: format!("computed for {}{less}", smallest.name) })
         };
+        // A map may ask for no more than a machine of its type can have by EKS's own rules; kubelets that keep back less have more.
+        let most = self
+            .instance_types
+            .iter()
+            .filter_map(|name| InstanceType::find(name))
+            .map(|found| found.most_allocatable())
+            .min_by_key(|most| most.memory);
+        let within =
+            |node: Allocatable| most.map_or(node, |most| Allocatable { cpu: node.cpu.min(most.cpu), memory: node.memory.min(most.memory), ..node });
         let room = match &self.node {
-            Some((node, allocatable)) => Some(Room { footprint: room_on(*allocatable, &daemons), origin: format!("measured on node {node}{less}") }),
+            Some((node, allocatable)) => {
+                Some(Room { footprint: room_on(within(*allocatable), &daemons), origin: format!("measured on node {node}{less}") })
+            }
             None => computed(),
         };
         if room.is_none() {
