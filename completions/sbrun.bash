@@ -40,8 +40,14 @@ _sbrun() {
             sbrun,man)
                 cmd="sbrun__subcmd__man"
                 ;;
+            sbrun,nodes)
+                cmd="sbrun__subcmd__nodes"
+                ;;
             sbrun,rerun)
                 cmd="sbrun__subcmd__rerun"
+                ;;
+            sbrun,setup)
+                cmd="sbrun__subcmd__setup"
                 ;;
             sbrun,sizes)
                 cmd="sbrun__subcmd__sizes"
@@ -65,7 +71,7 @@ _sbrun() {
 
     case "${cmd}" in
         sbrun)
-            opts="-o -n -q -v -y -h -V --output --map --context --namespace --quiet --verbose --color --yes --help --version submit logs wait why list cancel rerun clean sizes config version completions man generate"
+            opts="-o -n -q -v -y -h -V --output --map --context --namespace --quiet --verbose --color --yes --help --version submit logs wait why list cancel rerun clean nodes sizes setup config version completions man generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -506,6 +512,64 @@ _sbrun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sbrun__subcmd__nodes)
+            opts="-s -w -o -n -q -v -y -h --size --all --watch --history --svg --output --map --context --namespace --quiet --verbose --color --yes --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --history)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --svg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json yaml name jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json yaml name jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sbrun__subcmd__rerun)
             opts="-s -d -o -n -q -v -y -h --size --detach --log-file --raw --output --map --context --namespace --quiet --verbose --color --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -560,8 +624,74 @@ _sbrun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sbrun__subcmd__setup)
+            opts="-o -n -q -v -y -h --apply --diff --force-conflicts --user-group --ci-group --ci-service-account --worker-service-account --pod-security --quota --warn-only --output --map --context --namespace --quiet --verbose --color --yes --help namespace access nodes policy map autoscaler iam-autoscaler iam-users"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ci-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ci-service-account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --worker-service-account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod-security)
+                    COMPREPLY=($(compgen -W "restricted baseline privileged" -- "${cur}"))
+                    return 0
+                    ;;
+                --quota)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json yaml name jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json yaml name jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sbrun__subcmd__sizes)
-            opts="-o -n -q -v -y -h --output --map --context --namespace --quiet --verbose --color --yes --help"
+            opts="-o -n -q -v -y -h --offline --output --map --context --namespace --quiet --verbose --color --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -603,7 +733,7 @@ _sbrun() {
             return 0
             ;;
         sbrun__subcmd__submit)
-            opts="-s -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
+            opts="-s -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --on-no-capacity --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -699,6 +829,10 @@ _sbrun() {
                     ;;
                 --on-interrupt)
                     COMPREPLY=($(compgen -W "cancel detach" -- "${cur}"))
+                    return 0
+                    ;;
+                --on-no-capacity)
+                    COMPREPLY=($(compgen -W "wait fail fallback" -- "${cur}"))
                     return 0
                     ;;
                 --lease)

@@ -48,7 +48,9 @@ complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "list" -d 'List jobs'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "cancel" -d 'Stop jobs and keep their record'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "rerun" -d 'Run a job again, with the code and arguments that it recorded'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "clean" -d 'Remove finished jobs and whatever belongs to them'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "nodes" -d 'Show node groups: what each has, whether it grows, why it cannot, when idle nodes go'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "sizes" -d 'Show the sizes that the instance map offers'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "setup" -d 'Print or apply what a cluster needs: namespace, rights, admission policy'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "config" -d 'Show settings with their origin'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "version" -d 'Show the versions of sbrun and of the cluster'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -75,6 +77,9 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l stall-timeout -d 
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l infrastructure-retries -d 'How often a running pod that the infrastructure took is replaced' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l on-interrupt -d 'What an interruption without a terminal does; `cancel` in a pipeline, else `detach`' -r -f -a "cancel\t'End the job'
 detach\t'Let it go on'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l on-no-capacity -d 'What to do when there is no machine of the size: wait for one, fail at once, or take the size\'s `fallback`' -r -f -a "wait\t'Wait until the pending timeout'
+fail\t'End the job at once'
+fallback\t'Submit it once at the size\'s fallback'"
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l lease -d 'How long the job outlives a vanished sbrun, with --on-interrupt cancel' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l log-file -d 'Also write the flow\'s output to this file' -r -F
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l dry-run -d 'Show what would be sent and send nothing; `server` lets the API server check it' -r -f -a "client\t'Nothing is sent'
@@ -227,6 +232,26 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s q -l quiet -d 'Say
 complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s v -l verbose -d 'Say more (can be repeated)'
 complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s y -l yes -d 'Answer every question with yes'
 complete -c sbrun -n "__fish_sbrun_using_subcommand clean" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s s -l size -d 'Only the node groups of this size' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l history -d 'How many machines there were within this time, up to six weeks (42d), as a chart' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l svg -d 'Write the chart of --history to this file, as SVG' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -l all -d 'Also node groups that no size of the instance map names'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s w -l watch -d 'Keep looking: a live view on a terminal, with `-o jsonl` a document for each change'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand nodes" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
 json\t'One JSON document'
 yaml\t'One YAML document'
@@ -238,10 +263,38 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s n -l namespace -d 
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -l offline -d 'Show the map only, without asking the cluster what is warm'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s q -l quiet -d 'Say only what was asked for'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s v -l verbose -d 'Say more (can be repeated)'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s y -l yes -d 'Answer every question with yes'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l user-group -d 'Group of people who use sbrun (can be repeated) [default: sbrun-users]' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l ci-group -d 'Group of pipelines that use sbrun (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l ci-service-account -d 'ServiceAccount of pipelines (can be repeated) [default: sbrun-ci, unless there is a --ci-group]' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l worker-service-account -d 'ServiceAccount of the Prefect worker [default: prefect-worker]' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l pod-security -d 'Pod Security of the namespace' -r -f -a "restricted\t'The strictest, which sbrun\'s pods keep'
+baseline\t'Without known ways out of a container'
+privileged\t'Anything'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l quota -d 'Most that all jobs together may ask for (can be repeated), such as requests.memory=512Gi or pods=20' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l apply -d 'Apply it to the cluster: shows the difference and asks first'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l diff -d 'Show what applying would change, and change nothing; exits 1 when something would'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l force-conflicts -d 'Take over fields that somebody else manages'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l warn-only -d 'Let the policy warn, and note it in the audit log, where it would refuse'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s s -l size -d 'As if this size were asked for' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
 json\t'One JSON document'

@@ -121,13 +121,12 @@ impl Account {
             TimeoutConfig::builder().connect_timeout(limits.connect).operation_attempt_timeout(limits.attempt).operation_timeout(limits.call).build();
         let retries = RetryConfig::standard().with_max_attempts(TRIES).with_max_backoff(LONGEST_PAUSE);
         let loader = loader.timeout_config(timeouts).retry_config(retries);
-        let config = match &self.shared.region_of_map {
-            Some(region) => loader.region(Region::new(region.clone())).load().await,
-            None => {
-                let region = aws_config::default_provider::region::default_provider();
-                let region = tokio::time::timeout(limits.region, aws_config::meta::region::ProvideRegion::region(&region)).await.ok().flatten();
-                loader.region(region).load().await
-            }
+        let config = if let Some(region) = &self.shared.region_of_map {
+            loader.region(Region::new(region.clone())).load().await
+        } else {
+            let region = aws_config::default_provider::region::default_provider();
+            let region = tokio::time::timeout(limits.region, aws_config::meta::region::ProvideRegion::region(&region)).await.ok().flatten();
+            loader.region(region).load().await
         };
         Connected { client: Client::new(&config), region: config.region().map(ToString::to_string) }
     }

@@ -23,6 +23,7 @@ fn no_test_file_is_forgotten() {
         ("cli.rs", "cli"),
         ("scenarios.rs", "scenarios"),
         ("scenarios/kwok.rs", "scenarios/kwok"),
+        ("scenarios/kwok/cloud.rs", "scenarios/kwok/cloud"),
         ("scenarios/real.rs", "scenarios/real"),
     ] {
         let declared = std::fs::read_to_string(tests.join(parent)).unwrap();

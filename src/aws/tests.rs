@@ -55,7 +55,8 @@ fn answer(action: &str, result: &str) -> Reply {
 }
 
 fn groups(names: impl IntoIterator<Item = String>, next: Option<&str>) -> Reply {
-    let members: String = names.into_iter().map(|name| format!("<member><AutoScalingGroupName>{name}</AutoScalingGroupName></member>")).collect();
+    let member = |name| format!("<member><AutoScalingGroupName>{name}</AutoScalingGroupName></member>");
+    let members = names.into_iter().map(member).collect::<Vec<_>>().concat();
     let next = next.map(|next| format!("<NextToken>{next}</NextToken>")).unwrap_or_default();
     answer("DescribeAutoScalingGroups", &format!("<AutoScalingGroups>{members}</AutoScalingGroups>{next}"))
 }
@@ -118,7 +119,7 @@ async fn names_that_are_no_group_are_looked_for_among_managed_node_groups() {
 
 #[tokio::test]
 async fn a_group_is_read_whole() {
-    let group = r#"<AutoScalingGroups><member>
+    let group = r"<AutoScalingGroups><member>
         <AutoScalingGroupName>flows-xlarge</AutoScalingGroupName><MinSize>0</MinSize><MaxSize>5</MaxSize><DesiredCapacity>1</DesiredCapacity>
         <DesiredCapacityType>vcpu</DesiredCapacityType><CapacityRebalance>true</CapacityRebalance>
         <AvailabilityZones><member>eu-west-1a</member><member>eu-west-1b</member></AvailabilityZones>
@@ -130,7 +131,7 @@ async fn a_group_is_read_whole() {
           <Overrides><member><InstanceType>r7i.4xlarge</InstanceType><WeightedCapacity>2</WeightedCapacity></member><member><InstanceType>r6i.4xlarge</InstanceType></member></Overrides></LaunchTemplate>
           <InstancesDistribution><OnDemandPercentageAboveBaseCapacity>0</OnDemandPercentageAboveBaseCapacity></InstancesDistribution></MixedInstancesPolicy>
         <SomethingNew>of next year</SomethingNew>
-      </member><member><MinSize>1</MinSize></member></AutoScalingGroups>"#;
+      </member><member><MinSize>1</MinSize></member></AutoScalingGroups>";
     let (account, _server) = served(move |_, _| answer("DescribeAutoScalingGroups", group)).await;
     let seen = account.groups(&["flows-xlarge".into()]).await;
     let expected = AccountGroup {
@@ -297,7 +298,8 @@ async fn a_group_that_is_not_there_has_no_activities() {
 /// What the configuration comes to, its sentence and its cause.
 #[tokio::test]
 async fn credentials_that_do_not_come_are_told_apart_and_not_waited_for_twice() {
-    let table: [(fn() -> CredentialsError, &str, &[&str]); 4] = [
+    type Row<'a> = (fn() -> CredentialsError, &'a str, &'a [&'a str]);
+    let table: [Row<'_>; 4] = [
         (
             CredentialsError::not_loaded_no_source,
             "the node groups cannot be looked up in AWS: there are no AWS credentials; \

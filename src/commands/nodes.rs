@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use self::look::Observer;
+pub(super) use self::look::Observer;
 use super::context::Context;
 use crate::{
     error::{Error, Result},

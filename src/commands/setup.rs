@@ -111,7 +111,8 @@ pub async fn setup(arguments: &SetupArgs, context: &Context, ui: &mut Ui) -> Res
     let (documents, parts): (Vec<Part>, Vec<Part>) = arguments.parts.iter().copied().partition(|part| manifest_part(*part).is_none());
     if let [document, rest @ ..] = documents.as_slice() {
         if !parts.is_empty() || !rest.is_empty() || arguments.apply || arguments.diff {
-            return Err(Error::usage("this part is a document for people, not a manifest: ask for it alone, without `--apply` or `--diff`"));
+            let name = document.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return Err(Error::usage(format!("`{name}` is a document, not a manifest: ask for it alone, without `--apply` or `--diff`")));
         }
         return documents::show(*document, context, ui).await;
     }
@@ -129,11 +130,14 @@ pub async fn setup(arguments: &SetupArgs, context: &Context, ui: &mut Ui) -> Res
     if arguments.apply || arguments.diff {
         let cluster = context.connect(Some(&setup.namespace)).await?;
         found.map.check_cluster(&cluster.server, cluster.contexts())?;
-        return apply(arguments, &cluster, &rendered, ui).await;
+        let subjects = || subjects_words(&setup, &parts);
+        return apply(arguments, &cluster, &rendered, subjects, ui).await;
     }
     let documents: Vec<&Value> = rendered.iter().collect();
     view::manifests::show(ui, &documents, || rendered.iter().map(|manifest| apply::object_name(manifest).name).collect())?;
-    tell_subjects(&setup, &parts, ui);
+    for words in subjects_words(&setup, &parts) {
+        ui.status(&words);
+    }
     ui.status("apply it: the same command with `--apply`, or `| kubectl apply --server-side -f -`");
     Ok(ExitCode::SUCCESS)
 }
@@ -227,7 +231,7 @@ fn check(found: &SharedMap, setup: &Setup, parts: &[manifests::Part]) -> Result<
 }
 
 /// Compares with the cluster, shows the difference, and applies it when that was asked for and agreed to.
-async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], ui: &mut Ui) -> Result<ExitCode> {
+async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], subjects: impl Fn() -> Vec<String>, ui: &mut Ui) -> Result<ExitCode> {
     let on_conflict = if arguments.force_conflicts { OnConflict::Force } else { OnConflict::Refuse };
     let found = apply::compare(cluster, rendered, on_conflict).await?;
     let mut changes = Changes::new();
@@ -240,11 +244,20 @@ async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], ui:
         ui.status(&format!("{} in cluster {}", changes.summary(), cluster.server));
     }
     if arguments.diff {
+        for change in &found {
+            if let Some(conflict) = &change.conflict {
+                ui.warning(&format!("{}: {conflict}; applying it needs `--force-conflicts`", change.object));
+            }
+        }
         ui.show(&changes, |ui| changes.differences(ui.data_painter()), || changes.names())?;
         return Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if !changes.is_empty() {
         ui.status(&changes.differences(ui.painter()));
+        apply::check_conflicts(&found)?;
+        for words in subjects() {
+            ui.status(&words);
+        }
         let agreed =
             ui.confirm(&format!("Apply this to cluster {}?", cluster.server)).map_err(|error| error.hinted("or look first with `--diff`"))?;
         if !agreed {
@@ -257,18 +270,20 @@ async fn apply(arguments: &SetupArgs, cluster: &Cluster, rendered: &[Value], ui:
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says who gets the rights, so that nobody takes a placeholder for people.
-fn tell_subjects(setup: &Setup, parts: &[manifests::Part], ui: &mut Ui) {
+/// Returns who gets the rights, so that nobody takes a placeholder for people.
+fn subjects_words(setup: &Setup, parts: &[manifests::Part]) -> Vec<String> {
     if !parts.contains(&manifests::Part::Access) && !parts.contains(&manifests::Part::Nodes) {
-        return;
+        return Vec::new();
     }
     let named = |subjects: &[setup::Subject]| subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    ui.status(&format!("people:    {}", named(&setup.people)));
-    ui.status(&format!("pipelines: {}", named(&setup.pipelines)));
-    ui.status(&format!("worker:    {}", named(&setup.workers)));
+    let mut words = vec![
+        format!("people:    {}", named(&setup.people)),
+        format!("pipelines: {}", named(&setup.pipelines)),
+        format!("worker:    {}", named(&setup.workers)),
+    ];
     if setup.people == [setup::Subject::Group(USER_GROUP.to_owned())] {
-        ui.status(&format!(
-            "nobody is in group `{USER_GROUP}` until an EKS access entry or your identity provider says so; `--user-group` names another"
-        ));
+        let until = "until an EKS access entry or your identity provider says so; `--user-group` names another";
+        words.push(format!("nobody is in group `{USER_GROUP}` {until}"));
     }
+    words
 }

@@ -39,7 +39,7 @@ use result_file::ResultFile;
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let result = resolve_and_launch(&arguments, context, ui, &results).await;
+    let result = Box::pin(resolve_and_launch(&arguments, context, ui, &results)).await;
     if let Err(error) = &result {
         results.refuse(error, ui)?;
     }
@@ -100,8 +100,8 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let launched = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui).await?;
     let launched = match launched.no_capacity() {
         Some(_) if plan.on_no_capacity == OnNoCapacity::Fallback => {
-            let plan = fallback::plan(arguments, plan, context, cluster, ui).await?;
-            launch::on_cluster(plan, cluster.clone(), again, context, ui).await?
+            let plan = Box::pin(fallback::plan(arguments, plan, context, cluster, ui)).await?;
+            Box::pin(launch::on_cluster(plan, cluster.clone(), again, context, ui)).await?
         }
         _ => launched,
     };

@@ -43,7 +43,14 @@ impl AccountWatch {
 
     /// Asks again, when it is time.
     pub(super) fn ask(&mut self) {
-        if self.question.is_none() && self.asked.is_none_or(|asked| asked.elapsed() >= INTERVAL) {
+        if self.asked.is_none_or(|asked| asked.elapsed() >= INTERVAL) {
+            self.ask_now();
+        }
+    }
+
+    /// Asks again, unless an answer is on its way.
+    pub(super) fn ask_now(&mut self) {
+        if self.question.is_none() {
             let (account, names, since) = (self.account.clone(), self.names.clone(), self.since);
             self.asked = Some(Instant::now());
             self.question = Some(tokio::spawn(async move { account.observe(&names, since).await }));

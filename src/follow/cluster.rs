@@ -29,6 +29,8 @@ use crate::{
 
 /// How long one look may take before the loop says that the server does not answer.
 const LOOK: Patience = Patience(Duration::from_secs(10));
+/// How long the cloud account may take to say why a machine is gone.
+const LAST_WORD: Duration = Duration::from_secs(4);
 /// How long leaving the verdict may take.
 const KEEP: Duration = Duration::from_secs(5);
 /// How long keeping the last output may take, on the way out.
@@ -112,16 +114,19 @@ impl RunningJob for ClusterJob {
         let detail = match detail {
             Detail::Basic => observe::Detail::Basic,
             Detail::Waiting => observe::Detail::Waiting,
+            Detail::Loss => observe::Detail::Full,
         };
         if let Some(wakeups) = &mut self.wakeups {
             observe::note_pods(evidence, wakeups.take_pods());
         }
         observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await?;
         if let Some(account) = &mut self.account {
-            if detail >= observe::Detail::Waiting {
+            if detail == observe::Detail::Full {
+                account.ask_now();
+            } else if detail >= observe::Detail::Waiting {
                 account.ask();
             }
-            account.hear(evidence, Duration::ZERO).await;
+            account.hear(evidence, if detail == observe::Detail::Full { LAST_WORD } else { Duration::ZERO }).await;
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub enum Detail {
     Basic,
     /// Also whatever explains a wait: events, nodes, quotas.
     Waiting,
+    /// Also what explains the loss of a machine, waiting for it where it comes from outside the cluster.
+    Loss,
 }
 
 /// A launched job: on the cluster, or on this machine.

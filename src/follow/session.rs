@@ -58,11 +58,13 @@ pub(super) struct Session<'job, J, V> {
     output: Output,
     attempts_told: BTreeSet<String>,
     looked_closely: Option<Timestamp>,
+    nodes_seen: BTreeSet<String>,
     unreachable: Option<Unreachable>,
     lease_renewed: Timestamp,
     ending_sent: bool,
     leave_by: Option<Timestamp>,
     drain_until: Option<Timestamp>,
+    looked_back: bool,
     settle_until: Option<Timestamp>,
 }
 
@@ -92,11 +94,13 @@ where
             last_told: now,
             attempts_told: BTreeSet::new(),
             looked_closely: None,
+            nodes_seen: BTreeSet::new(),
             unreachable: None,
             lease_renewed: now,
             ending_sent: false,
             leave_by: None,
             drain_until: None,
+            looked_back: false,
             settle_until: None,
         }
     }
@@ -152,9 +156,13 @@ where
         until.clamp(Duration::from_millis(100), usual)
     }
 
-    /// Looks at the job, while output goes on.
     async fn look(&mut self) -> Result<()> {
         let detail = self.detail();
+        self.look_at(detail).await
+    }
+
+    /// Looks at the job, while output goes on.
+    async fn look_at(&mut self, detail: Detail) -> Result<()> {
         let result = {
             let Self { job, evidence, output, view, controls, controlled, interrupted_by, .. } = self;
             let observation = job.observe(evidence, detail);
@@ -186,6 +194,12 @@ where
     fn detail(&mut self) -> Detail {
         let open = self.told.as_ref().filter(|story| story.verdict.is_none());
         let waits = open.is_some_and(|story| story.phase < Phase::Running || story.held_until.is_some());
+        // The machine behind a node is known while it is there: should it be taken, only its name says why.
+        let bound = self.evidence.attempts.last().filter(|attempt| attempt.node.is_some() && attempt.node_created.is_none());
+        if open.is_some() && bound.is_some_and(|attempt| self.nodes_seen.insert(attempt.uid.clone())) {
+            self.looked_closely = Some(self.job.now());
+            return Detail::Waiting;
+        }
         let interval = if waits { LOOK_CLOSELY } else { LOOK_AROUND };
         let due = self.looked_closely.is_none_or(|last| self.job.now().duration_since(last) >= interval);
         if open.is_some() && due {
@@ -388,7 +402,7 @@ where
     }
 
     /// Lets the rest of the output come home, sees the pods go where that is promised, and leaves the verdict.
-    async fn finish(&mut self, story: Story, now: Timestamp) -> Result<Option<Followed>> {
+    async fn finish(&mut self, mut story: Story, now: Timestamp) -> Result<Option<Followed>> {
         let drain_until = *self.drain_until.get_or_insert(now + DRAIN);
         if self.output.is_unread() {
             if now < drain_until {
@@ -396,6 +410,11 @@ where
             }
             let gap = Gap { after: self.output.last_line, until: None, why: "the end of the output could not be read in time".to_owned() };
             (self.view)(JobEvent::Gap(gap), now)?;
+        }
+        if let Some(detail) = self.last_detail(&story) {
+            self.looked_back = true;
+            self.look_at(detail).await?;
+            story = diagnose(&self.evidence, now);
         }
         let Some(verdict) = story.verdict.clone() else { return Ok(None) };
         self.forbid_replacement(&verdict, now).await?;
@@ -411,6 +430,20 @@ where
         self.job.keep_verdict(&self.evidence, verdict, &tail).await;
         (self.view)(JobEvent::Finished(story.clone()), now)?;
         Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))))
+    }
+
+    /// Returns what to look at once more before the verdict: what took a machine, or a node that came and did its work between two looks.
+    fn last_detail(&self, story: &Story) -> Option<Detail> {
+        if self.looked_back || self.unreachable.is_some() {
+            return None;
+        }
+        if story.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
+            return Some(Detail::Loss);
+        }
+        let attempt = self.evidence.attempts.last()?;
+        let waited = story.phases.iter().any(|start| start.phase == Phase::Pending);
+        let unseen = attempt.node.is_some() && attempt.node_created.is_none() && attempt.node_gone.is_none();
+        (waited && unseen && self.evidence.nodes.is_some()).then_some(Detail::Waiting)
     }
 
     /// Ends the Job of an attempt that ran too long: one that exits with 0 on SIGTERM matches no rule of the failure policy, and

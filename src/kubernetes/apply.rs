@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use kube::{
     Api,
     api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind, Status},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
@@ -64,6 +64,8 @@ pub struct Change {
     pub live: Option<Value>,
     /// How it would be.
     pub next: Value,
+    /// Fields of another value that somebody else manages, in words; none with [`OnConflict::Force`].
+    pub conflict: Option<String>,
     manifest: Value,
     /// Whether the server has not seen it, because its namespace does not exist yet.
     unchecked: bool,
@@ -80,7 +82,7 @@ impl Change {
 /// Returns what applying `manifests` would do, in their order. Nothing is changed.
 ///
 /// # Errors
-/// One error with everything that the server would refuse: missing rights, fields that somebody else manages, invalid objects.
+/// One error with everything that the server would refuse: missing rights, invalid objects.
 pub async fn compare(cluster: &Cluster, manifests: &[Value], on_conflict: OnConflict) -> Result<Vec<Change>> {
     let looks = stream::iter(manifests).map(|manifest| compare_one(cluster, manifest, on_conflict)).buffered(AT_ONCE);
     let looks: Vec<Result<Change, Refusal>> = looks.collect().await;
@@ -133,26 +135,37 @@ fn told(error: Error, applied: &[ObjectName]) -> Error {
     error.hinted(what).hinted("the same command goes on from there")
 }
 
+/// Returns an error when fields that would change are managed by somebody else.
+///
+/// # Errors
+/// Rejected, with every such field.
+pub fn check_conflicts(changes: &[Change]) -> Result<()> {
+    let conflicts: Vec<String> = changes.iter().filter_map(|change| Some(format!("{}: {}", change.object, change.conflict.as_ref()?))).collect();
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let error =
+        Error::rejected(format!("{} of {} objects have fields that somebody else manages, so none was applied", conflicts.len(), changes.len()));
+    Err(error.caused_by_all(conflicts).hinted("`--force-conflicts` takes the fields over"))
+}
+
 /// Why an object cannot be applied.
 struct Refusal {
     object: String,
     error: Error,
-    is_conflict: bool,
 }
 
 fn refusal(error: CallError, object: &ObjectName, doing: &str) -> Refusal {
-    let conflict = status(&error).filter(|_| is_conflict(&error)).and_then(conflict_words);
-    let is_conflict = conflict.is_some();
-    let error = match conflict {
+    let error = match conflict(&error) {
         Some(words) => Error::rejected(words),
         None => explain(error, doing),
     };
-    Refusal { object: object.to_string(), error, is_conflict }
+    Refusal { object: object.to_string(), error }
 }
 
 /// Returns which fields somebody else manages, and who.
-fn conflict_words(status: &Status) -> Option<String> {
-    let causes = &status.details.as_ref()?.causes;
+fn conflict(error: &CallError) -> Option<String> {
+    let causes = &status(error).filter(|_| is_conflict(error))?.details.as_ref()?.causes;
     let conflicts: Vec<String> = causes
         .iter()
         .filter(|cause| cause.reason == "FieldManagerConflict")
@@ -171,14 +184,12 @@ fn refused(mut refusals: Vec<Refusal>, of: usize) -> Error {
     }
     let forbidden = refusals.iter().any(|refusal| refusal.error.kind() == ErrorKind::NotAllowed);
     let kind = if forbidden { ErrorKind::NotAllowed } else { ErrorKind::Rejected };
-    let conflicts = refusals.iter().any(|refusal| refusal.is_conflict);
     let lines = refusals.iter().map(|refusal| {
         let causes: Vec<String> = [refusal.error.message().to_owned()].into_iter().chain(refusal.error.causes()).collect();
         format!("{}: {}", refusal.object, causes.join(": "))
     });
     let error =
         Error::new(kind, format!("{} of {of} objects cannot be applied, and none was", refusals.len())).caused_by_all(lines.collect::<Vec<_>>());
-    let error = if conflicts { error.hinted("`--force-conflicts` takes the fields over") } else { error };
     if forbidden { error.hinted("an administrator of the cluster can apply them") } else { error }
 }
 
@@ -188,6 +199,8 @@ async fn compare_one(cluster: &Cluster, manifest: &Value, on_conflict: OnConflic
     let api = api(cluster, manifest);
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
     let (live, next) = tokio::join!(cluster.read(&api, name, Patience::START, &doing), patch(cluster, manifest, on_conflict, true, &doing));
+    let conflict = next.as_ref().err().and_then(conflict);
+    let next = if conflict.is_some() { patch(cluster, manifest, OnConflict::Force, true, &doing).await } else { next };
     let (next, unchecked) = match next {
         Ok(next) => (shown(&next), false),
         Err(error) if is_missing_namespace(&error) => (manifest.clone(), true),
@@ -195,7 +208,7 @@ async fn compare_one(cluster: &Cluster, manifest: &Value, on_conflict: OnConflic
         Err(error) => return Err(refusal(error, &object, &doing)),
     };
     let live = live.map_err(|error| refusal(error, &object, &doing))?.as_ref().map(shown);
-    Ok(Change { object, live, next, manifest: manifest.clone(), unchecked })
+    Ok(Change { object, live, next, conflict, manifest: manifest.clone(), unchecked })
 }
 
 fn is_missing_namespace(error: &CallError) -> bool {
@@ -205,7 +218,7 @@ fn is_missing_namespace(error: &CallError) -> bool {
 fn unknown_kind(manifest: &Value, object: &ObjectName) -> Refusal {
     let text = |field: &str| manifest[field].as_str().unwrap_or_default();
     let error = Error::rejected(format!("the cluster does not know the kind {} of {}: it is too old", text("kind"), text("apiVersion")));
-    Refusal { object: object.to_string(), error, is_conflict: false }
+    Refusal { object: object.to_string(), error }
 }
 
 async fn patch(cluster: &Cluster, manifest: &Value, on_conflict: OnConflict, dry_run: bool, doing: &str) -> Result<DynamicObject, CallError> {

@@ -9,6 +9,7 @@ use crate::{
     environment,
     kubernetes::{connect::Cluster, retry::Patience},
     model::{
+        access,
         autoscaler_status::{AutoscalerStatus, CONFIG_MAP, KEY, LAST_UPDATED},
         evidence::EventRecord,
         node_group::Sighting,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Where the Cluster Autoscaler writes its status (`--namespace`).
-pub const NAMESPACE: &str = "kube-system";
+pub const NAMESPACE: &str = access::AUTOSCALER_NAMESPACE;
 
 /// Returns the status of the Cluster Autoscaler.
 pub async fn status(cluster: &Cluster, patience: Patience) -> Sighting<AutoscalerStatus> {

@@ -24,7 +24,7 @@ use crate::{
     kubernetes::{
         connect::Cluster,
         error::{explain, is_forbidden},
-        retry::{CallError, Patience},
+        retry::{CallError, Patience, Repeat},
     },
     model::{
         node_group::Sighting,
@@ -72,7 +72,7 @@ struct PodSums {
 
 impl PodSums {
     fn add(&mut self, pods: Vec<PodFields>) {
-        for pod in pods {
+        for pod in pods.into_iter().filter(|pod| !pod.has_ended()) {
             let Some(node) = pod.node() else {
                 self.add_waiting(pod);
                 continue;
@@ -106,12 +106,6 @@ impl PodSums {
         entry.count += 1;
         entry.oldest = entry.oldest.min(created);
     }
-
-    fn with(mut self, other: Self) -> Self {
-        self.by_node.extend(other.by_node);
-        self.waiting.extend(other.waiting);
-        self
-    }
 }
 
 fn joined(nodes: Seen<Vec<OccupiedNode>>, pods: Seen<(PodScope, PodSums)>) -> Result<Occupancy> {
@@ -121,18 +115,24 @@ fn joined(nodes: Seen<Vec<OccupiedNode>>, pods: Seen<(PodScope, PodSums)>) -> Re
         Err(error) => (closed(error, "what runs on the nodes", "list pods", "reading pods")?, PodSums::default()),
     };
     let nodes = match nodes {
-        Ok(mut value) => {
-            value.sort_by(|left, right| left.node.name.cmp(&right.node.name));
-            for node in &mut value {
-                node.load = sums.by_node.get(&node.node.name).copied().unwrap_or_default();
-            }
-            Sighting::Seen { value, at }
-        }
+        Ok(nodes) => Sighting::Seen { value: filled(nodes, &sums), at },
         Err(error) => closed(error, "the nodes", "list nodes", "reading nodes")?,
     };
+    Ok(Occupancy { nodes, pods, waiting: waiting(sums) })
+}
+
+fn filled(mut nodes: Vec<OccupiedNode>, sums: &PodSums) -> Vec<OccupiedNode> {
+    nodes.sort_by(|left, right| left.node.name.cmp(&right.node.name));
+    for node in &mut nodes {
+        node.load = sums.by_node.get(&node.node.name).copied().unwrap_or_default();
+    }
+    nodes
+}
+
+fn waiting(sums: PodSums) -> Vec<WaitingPods> {
     let mut waiting: Vec<WaitingPods> = sums.waiting.into_values().collect();
     waiting.sort_by(|left, right| (left.oldest, &left.node_selector).cmp(&(right.oldest, &right.node_selector)));
-    Ok(Occupancy { nodes, pods, waiting })
+    waiting
 }
 
 /// Returns that something may not be seen; any other trouble is an error.
@@ -164,13 +164,23 @@ async fn all_pods(cluster: &Cluster, patience: Patience) -> Seen<(PodScope, PodS
 
 /// Returns the sums of the pods of a few nodes and of those that wait.
 async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patience: Patience) -> Seen<(PodScope, PodSums)> {
-    // From the API server's memory, which has the index; a moment of delay is no harm here.
-    let read = |fields: String| pods(cluster, None, ListParams::default().fields(&fields).match_any(), patience);
+    let url = Pod::url_path(&(), None);
+    let read = |fields: String| {
+        // From the API server's memory, which has the index and knows no pages; a moment of delay is no harm here.
+        let parameters = ListParams::default().fields(&fields).match_any();
+        let url = &url;
+        async move { cluster.call(Repeat::Read, patience, "reading pods", || page::<PodFields>(cluster, url, parameters.clone())).await }
+    };
     let lists = join_all(names.map(|name| read(format!("spec.nodeName={name},{NOT_ENDED}"))).chain([read(WITHOUT_NODE.to_owned())])).await;
-    match lists.into_iter().collect::<Seen<Vec<PodSums>>>() {
-        Err(error) if is_forbidden(&error) => all_pods(cluster, patience).await,
-        lists => Ok((PodScope::Cluster, lists?.into_iter().fold(PodSums::default(), PodSums::with))),
+    let mut sums = PodSums::default();
+    for list in lists {
+        match list {
+            Ok(list) => sums.add(list.items),
+            Err(error) if is_forbidden(&error) => return all_pods(cluster, patience).await,
+            Err(error) => return Err(error),
+        }
     }
+    Ok((PodScope::Cluster, sums))
 }
 
 async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams, patience: Patience) -> Seen<PodSums> {
@@ -181,6 +191,22 @@ async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams
 async fn page<T: Clone + DeserializeOwned>(cluster: &Cluster, url: &str, parameters: ListParams) -> kube::Result<ObjectList<T>> {
     let request = Request::new(url).list(&parameters).map_err(kube::Error::BuildRequest)?;
     cluster.client.request(request).await
+}
+
+/// Returns what lists of nodes and pods come to.
+#[cfg(test)]
+pub(crate) fn of_lists(nodes: &serde_json::Value, pods: &serde_json::Value, at: jiff::Timestamp) -> Occupancy {
+    fn items<T: DeserializeOwned>(list: &serde_json::Value) -> Vec<T> {
+        serde_json::from_value(list["items"].clone()).expect("a list of Kubernetes")
+    }
+    let mut sums = PodSums::default();
+    sums.add(items(pods));
+    let nodes = items::<NodeFields>(nodes).into_iter().map(OccupiedNode::from).collect();
+    Occupancy {
+        nodes: Sighting::Seen { value: filled(nodes, &sums), at },
+        pods: Sighting::Seen { value: PodScope::Cluster, at },
+        waiting: waiting(sums),
+    }
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ pub const JOBS: &[Right] = &[
 pub const NODES: &[Right] = &[
     right("", "nodes", &["get", "list"], "labels, taints, what would fit, which are idle"),
     right("", "pods", &["list"], "what fills the nodes of a size"),
-    right("karpenter.sh", "nodepools", &["get", "list"], "limits and state of Karpenter's node pools"),
-    right("karpenter.sh", "nodeclaims", &["get", "list"], "machines that Karpenter is starting"),
+    right("karpenter.sh", "nodepools", &["list"], "limits and state of Karpenter's node pools"),
+    right("karpenter.sh", "nodeclaims", &["list"], "machines that Karpenter is starting"),
 ];
 
 /// In [`AUTOSCALER_NAMESPACE`]: what the Cluster Autoscaler says of the node groups.
@@ -72,3 +72,23 @@ pub const WORKER: &[Right] = &[
     right("", "pods/log", &["get", "list", "watch"], "output of a flow run that crashed"),
     right("", "events", &["get", "list", "watch"], "why a pod does not start"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_right() {
+        let page = include_str!("../../docs/security.md");
+        let first_column = |right: &Right| format!("| `{}` | {}", right.resource, right.verbs.join(", "));
+        for right in JOBS {
+            assert!(page.contains(&format!("{} | {} |", first_column(right), right.purpose)), "{right:?}");
+        }
+        for right in NODES.iter().chain(AUTOSCALER).chain(NODE_EVENTS) {
+            assert!(
+                page.lines().any(|line| line.starts_with(&first_column(right)) && line.ends_with(&format!("| {} |", right.purpose))),
+                "{right:?}"
+            );
+        }
+    }
+}

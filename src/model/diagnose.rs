@@ -21,7 +21,7 @@ mod scheduler_message;
 mod scheduling;
 mod starting;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 mod volume;
 mod waiting;

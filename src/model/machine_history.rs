@@ -145,7 +145,8 @@ pub fn from_activities(activities: &[ScalingActivity], instances: &[Instance], f
         }
     }
     let is_there = |id: &str| instances.iter().any(|instance| instance.id == id);
-    let vanished: Vec<&str> = lives.iter().filter(|(id, life)| life.end.is_none() && !is_there(id) && !is_leaving(activities, id)).map(|(id, _)| *id).collect();
+    let vanished: Vec<&str> =
+        lives.iter().filter(|(id, life)| life.end.is_none() && !is_there(id) && !is_leaving(activities, id)).map(|(id, _)| *id).collect();
     for id in &vanished {
         let start = lives.get(id).and_then(|life| life.start);
         lives.entry(id).or_default().end = start.or(Some(from));
@@ -157,7 +158,8 @@ pub fn from_activities(activities: &[ScalingActivity], instances: &[Instance], f
     let mut history = MachineHistory::from_lives(&lives, from, until);
     let since = |activity: &&ScalingActivity| activity.started.is_some_and(|started| started >= from);
     history.interruptions = count(activities.iter().filter(since).filter(|activity| activity.is_spot_interruption()).count());
-    let failure = |activity: &ScalingActivity| Some(Failure { at: activity.failure().and(activity.started)?, message: activity.failure_text().to_owned() });
+    let failure =
+        |activity: &ScalingActivity| Some(Failure { at: activity.failure().and(activity.started)?, message: activity.failure_text().to_owned() });
     let mut failures: Vec<Failure> = activities.iter().filter(since).filter_map(failure).collect();
     failures.sort_by_key(|failure| failure.at);
     history.failures = Some(failures);

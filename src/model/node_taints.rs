@@ -74,7 +74,7 @@ impl Taint {
             (_, true) => self.key.starts_with(known),
             _ => self.key == **known,
         };
-        self.effect != "PreferNoSchedule" && known.iter().any(|known| is(&known))
+        self.effect != "PreferNoSchedule" && known.iter().any(is)
     }
 }
 

@@ -70,13 +70,21 @@ impl ScalingActivity {
         }
         let text = self.failure_text();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        Some(if says(&["VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", "InstanceLimitExceeded"]) {
-            LaunchFailure::Quota
-        } else if says(&["InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientHostCapacity", "insufficient capacity"]) {
-            LaunchFailure::Capacity { spot: says(&["Spot", "spot"]) }
-        } else {
-            LaunchFailure::Configuration
-        })
+        Some(
+            if says(&[
+                "VcpuLimitExceeded",
+                "current vCPU limit",
+                "MaxSpotInstanceCountExceeded",
+                "Max spot instance count exceeded",
+                "InstanceLimitExceeded",
+            ]) {
+                LaunchFailure::Quota
+            } else if says(&["InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientHostCapacity", "insufficient capacity"]) {
+                LaunchFailure::Capacity { spot: says(&["Spot", "spot"]) }
+            } else {
+                LaunchFailure::Configuration
+            },
+        )
     }
 
     /// Returns what AWS said about a failure, without what every failure says.
@@ -123,6 +131,8 @@ mod tests {
         assert_eq!(failed(demand).failure(), Some(LaunchFailure::Capacity { spot: false }));
         assert_eq!(failed("Max spot instance count exceeded. Launching EC2 instance failed.").failure(), Some(LaunchFailure::Quota));
         assert_eq!(failed("You have requested more vCPU capacity than your limit (VcpuLimitExceeded).").failure(), Some(LaunchFailure::Quota));
+        let plain = "You have requested more vCPU capacity than your current vCPU limit of 384 allows for the instance bucket that it belongs to.";
+        assert_eq!(failed(plain).failure(), Some(LaunchFailure::Quota));
         let fleet = "Could not launch On-Demand Instances. InvalidFleetConfiguration - Your requested instance type (p3.8xlarge) is not supported in \
                      your requested Availability Zone (us-east-2c).";
         assert_eq!(failed(fleet).failure(), Some(LaunchFailure::Configuration));

@@ -20,7 +20,7 @@ pub fn unified(name: &str, old: Option<&str>, new: Option<&str>) -> String {
 /// Returns a unified diff with what goes and what comes in colour.
 #[must_use]
 pub fn painted(difference: &str, painter: Painter) -> String {
-    let painted = difference.lines().map(|line| {
+    let lines = difference.lines().map(|line| {
         let role = match line.as_bytes() {
             [b'-', b'-', b'-', b' ', ..] | [b'+', b'+', b'+', b' ', ..] => Role::Strong,
             [b'@', b'@', ..] => Role::Faint,
@@ -30,7 +30,7 @@ pub fn painted(difference: &str, painter: Painter) -> String {
         };
         painter.paint(role, line)
     });
-    painted.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

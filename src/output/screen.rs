@@ -44,7 +44,8 @@ pub struct Screen {
 impl Screen {
     /// Takes the terminal over.
     pub fn open() -> Result<Self> {
-        let unusable = |error: io::Error| Error::failed("this terminal cannot show a live view").caused_by(error).hinted("`--watch -o jsonl` needs none");
+        let unusable =
+            |error: io::Error| Error::failed("this terminal cannot show a live view").caused_by(error).hinted("`--watch -o jsonl` needs none");
         enable_raw_mode().map_err(unusable)?;
         OPEN.store(true, Ordering::SeqCst);
         let entered = execute!(io::stdout(), EnterAlternateScreen);

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +37,7 @@ type autoscaler struct {
 	down     scaleDown
 
 	lastScaleUp map[string]time.Time // group -> when; "" for any
+	mu          sync.Mutex           // one loop, or one deletion's end, at a time
 }
 
 type autoscalerOptions struct {
@@ -57,7 +61,7 @@ func newAutoscaler() *cobra.Command {
 	f.StringVar(&o.cluster, "cluster", "", "groups are found by the tags k8s.io/cluster-autoscaler/enabled and k8s.io/cluster-autoscaler/NAME")
 	f.StringVar(&o.namespace, "namespace", "kube-system", "where the status ConfigMap is")
 	f.DurationVar(&o.scanInterval, "scan-interval", 10*time.Second, "between two loops")
-	f.DurationVar(&o.groupRefresh, "group-refresh", time.Minute, "how often it looks at the groups; the real one has no flag")
+	f.DurationVar(&o.groupRefresh, "group-refresh", time.Minute, "how often it looks at the groups, and on SIGUSR1; the real one has no flag")
 	f.DurationVar(&o.eventWindow, "event-window", 5*time.Minute, "one event for each reason and object; the real one has no flag")
 	f.DurationVar(&o.youngPods, "young-pods", 2*time.Second, "how long an unschedulable pod alone is ignored; the real one has no flag")
 	f.DurationVar(&o.unneededTime, "scale-down-unneeded-time", 10*time.Minute, "")
@@ -88,6 +92,15 @@ func (o autoscalerOptions) run() error {
 	if err := a.status.write(clusterAutoscalerStatus{AutoscalerStatus: "Initializing"}, time.Now()); err != nil {
 		return err
 	}
+	look := make(chan os.Signal, 1)
+	signal.Notify(look, syscall.SIGUSR1)
+	go func() {
+		for range look { // instead of waiting for the next refresh
+			a.mu.Lock()
+			a.groups.lastRefresh = time.Time{}
+			a.mu.Unlock()
+		}
+	}()
 	return untilAsked(func(ctx context.Context) {
 		a.down.cleanUp()
 		for ctx.Err() == nil {
@@ -117,6 +130,8 @@ type snapshot struct {
 
 // loop is one look at everything, and at most one scale-up.
 func (a *autoscaler) loop(now time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	seen := &snapshot{now: now}
 	nodes, err := a.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
 	if err != nil {

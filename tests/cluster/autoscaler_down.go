@@ -111,6 +111,8 @@ func (d *scaleDown) start(node *v1.Node) {
 
 func (d *scaleDown) finish(node *v1.Node, group *cachedGroup) {
 	a := d.autoscaler
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	pods, err := a.client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + node.Name})
 	if err == nil {
 		for i := range pods.Items {

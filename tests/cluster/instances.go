@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,17 +29,25 @@ type instanceDriver struct {
 	aws      *aws
 	machines machines
 	began    map[string]time.Time // instance -> seen in service
-	started  map[string]string    // instance -> node
+	running  map[string]*machine  // by instance
+	log      io.Writer
 }
 
-func newInstanceDriver(endpoint string, m machines) *instanceDriver {
-	return &instanceDriver{aws: &aws{endpoint: endpoint, accessKey: "instances"}, machines: m, began: make(map[string]time.Time), started: make(map[string]string)}
+// machine is what becomes of one instance. Starting and stopping takes time, and others do not wait for it.
+type machine struct {
+	node string
+	busy atomic.Bool
+	gone atomic.Bool
+}
+
+func newInstanceDriver(endpoint string, m machines, log io.Writer) *instanceDriver {
+	return &instanceDriver{aws: &aws{endpoint: endpoint, accessKey: "instances"}, machines: m, began: make(map[string]time.Time), running: make(map[string]*machine), log: log}
 }
 
 func (d *instanceDriver) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.once(); err != nil {
-			fmt.Fprintln(os.Stderr, "instances:", err)
+			fmt.Fprintln(d.log, err)
 		}
 		time.Sleep(300 * time.Millisecond)
 	}
@@ -53,7 +63,6 @@ func (d *instanceDriver) once() error {
 		return err
 	}
 	alive := make(map[string]bool)
-	var failed error
 	for _, group := range groups {
 		order := orders[group.Name]
 		for _, i := range group.Instances {
@@ -65,28 +74,36 @@ func (d *instanceDriver) once() error {
 				d.began[i.ID] = time.Now()
 			}
 			due := d.began[i.ID].Add(time.Duration(order.JoinSeconds * float64(time.Second)))
-			if _, running := d.started[i.ID]; running || order.NeverJoin || time.Now().Before(due) {
+			if d.running[i.ID] != nil || order.NeverJoin || time.Now().Before(due) {
 				continue
 			}
 			node := join(group, i, order)
-			if err := d.machines.start(node, !order.NeverReady); err != nil {
-				failed = err
-				continue
-			}
-			d.started[i.ID] = node.Name
+			d.running[i.ID] = &machine{node: node.Name}
+			d.running[i.ID].do(d.log, "starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
 		}
 	}
-	for id, node := range d.started {
-		if alive[id] {
-			continue
+	for id, m := range d.running {
+		switch {
+		case m.gone.Load():
+			delete(d.running, id)
+		case !alive[id] && !m.busy.Load():
+			m.do(d.log, "stopping", true, func() error { return d.machines.stop(m.node) })
 		}
-		if err := d.machines.stop(node); err != nil {
-			failed = err
-			continue
-		}
-		delete(d.started, id)
 	}
-	return failed
+	return nil
+}
+
+// do works on a machine beside others. What failed is tried again: a machine that could not start is gone.
+func (m *machine) do(log io.Writer, what string, isEnd bool, work func() error) {
+	m.busy.Store(true)
+	go func() {
+		err := work()
+		if err != nil {
+			fmt.Fprintf(log, "%s %s: %v\n", what, m.node, err)
+		}
+		m.gone.Store(isEnd == (err == nil))
+		m.busy.Store(false)
+	}()
 }
 
 // kwokMachines are nodes that kwok keeps alive.
@@ -141,7 +158,7 @@ func newInstances() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return untilAsked(newInstanceDriver(o.endpoint, &kwokMachines{client}).run)
+			return untilAsked(newInstanceDriver(o.endpoint, &kwokMachines{client}, os.Stderr).run)
 		}}
 	o.add(c)
 	return c

@@ -65,7 +65,7 @@ func parseTaint(key, text string) []v1.Taint {
 
 // join makes of an instance the node that it really gives, with what the test ordered.
 func join(group autoScalingGroup, i instance, order steering) *v1.Node {
-	node := nodeOf(group, "ip-"+strings.TrimPrefix(i.ID, "i-"), i.Type, i.Zone)
+	node := nodeOf(group, "ip-"+strings.TrimPrefix(i.ID, "i-")[:10], i.Type, i.Zone)
 	node.Spec.ProviderID = i.providerID()
 	node.Status.Conditions = nil
 	if _, tagged := node.Status.Capacity[v1.ResourceEphemeralStorage]; !tagged {

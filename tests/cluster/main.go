@@ -12,7 +12,7 @@
 // controller, garbage collection, quota, the scheduler. Not real in tier kwok: nodes and pods, whose
 // states follow stages.yaml, and logs, which come from files or annotations through the kubelet's own
 // log reader. Real in tier real: kubelet, containerd, runc, pulls, cgroups, out-of-memory kills, logs.
-// Not real anywhere: a cloud, kube-proxy, DNS, storage classes, and TLS to the registry.
+// Not real anywhere: a cloud (but see autoscaler.go, instances.go and ../aws), kube-proxy, DNS, storage classes, and TLS to the registry.
 //
 // Each component is a child process (this binary again), never a goroutine: upstream's commands share
 // process-wide state such as signal handlers, which panic when installed twice, feature gates, log

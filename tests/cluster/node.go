@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,24 +20,26 @@ import (
 // private /run, mounts and interfaces in the namespaces, images and volumes under DIR/nodes, which the
 // janitor removes together with the control groups.
 type node struct {
-	name, labels, taints string
-	index                int // from 1: address 10.250.0.INDEX, pods in 10.244.INDEX.0/24
+	name, labels, taints, providerID string
+	index                            int // from 1: address 10.250.0.INDEX, pods in 10.244.INDEX.0/24, bridge podsINDEX
 
-	tier    *realTier
-	kubelet *child
+	tier                *realTier
+	containerd, kubelet *child
 }
 
 func (n *node) address() string { return fmt.Sprintf("10.250.0.%d", n.index) }
-func (n *node) dir() string     { return filepath.Join(n.tier.dir, "nodes", n.name) }
-func (n *node) run() string     { return filepath.Join("/run", n.name) }
-func (n *node) socket() string  { return filepath.Join(n.run(), "containerd.sock") }
-func (n *node) cgroup() string  { return n.tier.cgroup + "/" + n.name }
+func (n *node) dir() string     { return filepath.Join(n.tier.dir, "nodes", strconv.Itoa(n.index)) } // short: the kubelet has sockets below it
 
-// parseNode reads "n1 labels=a=b,c=d taints=k=v:NoSchedule".
+func (n *node) run() string    { return filepath.Join("/run", n.name) }
+func (n *node) socket() string { return filepath.Join(n.run(), "containerd.sock") }
+func (n *node) cgroup() string { return n.tier.cgroup + "/" + n.name }
+func (n *node) bridge() string { return fmt.Sprintf("pods%d", n.index) }
+
+// parseNode reads "n1 labels=a=b,c=d taints=k=v:NoSchedule provider-id=aws:///zone/i-1".
 func parseNode(text string, index int) (*node, error) {
 	fields := strings.Fields(text)
 	if len(fields) == 0 || strings.Contains(fields[0], "=") {
-		return nil, fmt.Errorf("--node %q: want a name, then labels=... and taints=...", text)
+		return nil, fmt.Errorf("--node %q: want a name, then labels=..., taints=... and provider-id=...", text)
 	}
 	n := &node{name: fields[0], index: index}
 	for _, field := range fields[1:] {
@@ -45,6 +48,8 @@ func parseNode(text string, index int) (*node, error) {
 			n.labels = value
 		case "taints":
 			n.taints = value
+		case "provider-id":
+			n.providerID = value
 		default:
 			return nil, fmt.Errorf("--node %q: unknown field %q", text, key)
 		}
@@ -119,18 +124,17 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err
 	}
-	network := fmt.Sprintf(`{"cniVersion":"0.4.0","name":"pods-%[1]s","plugins":[
- {"type":"bridge","bridge":"pods-%[1]s","isGateway":true,"ipMasq":false,"hairpinMode":true,
+	network := fmt.Sprintf(`{"cniVersion":"0.4.0","name":"%[1]s","plugins":[
+ {"type":"bridge","bridge":"%[1]s","isGateway":true,"ipMasq":false,"hairpinMode":true,
   "ipam":{"type":"host-local","dataDir":%[2]q,"ranges":[[{"subnet":"10.244.%[3]d.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
  {"type":"loopback"}]}
-`, n.name, n.run()+"/addresses", n.index)
+`, n.bridge(), n.run()+"/addresses", n.index)
 	if err := os.WriteFile(filepath.Join(n.dir(), "cni", "10-pods.conflist"), []byte(network), 0o644); err != nil {
 		return err
 	}
-	if _, err := f.start("containerd-"+n.name, "containerd", exec.Command("containerd", "-c", file)); err != nil {
-		return err
-	}
-	return nil
+	var err error
+	n.containerd, err = f.start("containerd-"+n.name, "containerd", exec.Command("containerd", "-c", file))
+	return err
 }
 
 // importImages puts every image on the node, as soon as containerd answers.
@@ -225,6 +229,9 @@ containerLogMonitorInterval: %s
 	}
 	if n.taints != "" {
 		args = append(args, "--register-with-taints="+n.taints)
+	}
+	if n.providerID != "" {
+		args = append(args, "--provider-id="+n.providerID)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -47,10 +47,12 @@ type realTier struct {
 	logMonitorInterval time.Duration
 	kubeletConfigFile  string
 	kubeletConfig      string
+	awsEndpoint        string
 	ignoreInput        bool
 
 	cgroup string
 	nodes  []*node
+	orders *orders // outside
 }
 
 const listenerDescriptor = 3 // the open port, in real-init and real-inside
@@ -71,6 +73,7 @@ func (o *realTier) command(use string, run func() error) *cobra.Command {
 	f.StringVar(&o.logMaxSize, "container-log-max-size", "1Gi", "size at which the kubelet rotates a container's log")
 	f.DurationVar(&o.logMonitorInterval, "container-log-monitor-interval", 10*time.Second, "how often it looks")
 	f.StringVar(&o.kubeletConfigFile, "kubelet-config", "", "file with further lines of KubeletConfiguration")
+	f.StringVar(&o.awsEndpoint, "aws-endpoint", "", "the Auto Scaling API of tests/aws, whose instances become nodes; then there is no n1")
 	f.BoolVar(&o.ignoreInput, "ignore-input", false, "do not end when standard input does")
 	f.StringVar(&o.cgroup, "cgroup", "", "set by `real` for its own parts")
 	_ = f.MarkHidden("cgroup")
@@ -103,7 +106,7 @@ func (o *realTier) complete() error {
 		}
 		o.kubeletConfig = string(raw)
 	}
-	if len(o.nodeTexts) == 0 {
+	if len(o.nodeTexts) == 0 && o.awsEndpoint == "" {
 		o.nodeTexts = []string{"n1"}
 	}
 	for i, text := range o.nodeTexts {
@@ -174,10 +177,11 @@ func (o *realTier) outside() error {
 	init.ExtraFiles = []*os.File{socket}
 	// Pdeathsig reaches the first process of a namespace because it is sent from outside of it.
 	init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
-	orders, err := init.StdinPipe()
+	pipe, err := init.StdinPipe()
 	if err != nil {
 		return err
 	}
+	o.orders = &orders{pipe: pipe, pending: make(map[string]chan string)}
 	answers, err := init.StdoutPipe()
 	if err != nil {
 		return err
@@ -203,15 +207,22 @@ func (o *realTier) outside() error {
 				answer["pid"], answer["init_pid"] = os.Getpid(), init.Process.Pid
 				answer["seconds"] = time.Since(began).Seconds()
 				answer["enter"] = []string{"nsenter", fmt.Sprintf("--target=%d", init.Process.Pid), "--net", "--mount", "--wd=.", "--"}
+				if o.awsEndpoint != "" {
+					go o.driveInstances()
+				}
 			}
-			_ = announce(answer)
+			if !o.orders.deliver(answer) {
+				_ = announce(answer)
+			}
 		}
 		ended <- init.Wait()
 	}()
 	input := make(chan struct{})
 	if !o.ignoreInput {
 		go func() {
-			_, _ = io.Copy(orders, os.Stdin)
+			for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+				o.orders.send(lines.Text())
+			}
 			close(input)
 		}()
 	}
@@ -308,18 +319,10 @@ func (o *realTier) inside() error {
 	if err := o.serveRegistry(); err != nil {
 		return err
 	}
-	for _, n := range o.nodes {
-		if err := makeCgroup(n.cgroup()); err != nil {
-			return err
-		}
-		if err := n.prepareDisk(); err != nil {
-			return err
-		}
-	}
 	// Nodes get their runtime and images while the control plane starts. Processes are started from this
 	// thread only, whose life is the process's: see Pdeathsig.
 	for _, n := range o.nodes {
-		if err := n.startContainerd(f); err != nil {
+		if err := n.prepare(f); err != nil {
 			return err
 		}
 	}
@@ -370,60 +373,25 @@ func (o *realTier) inside() error {
 	if err := announce(ready); err != nil {
 		return err
 	}
-	orders := make(chan string)
-	go func() {
-		lines := bufio.NewScanner(os.Stdin)
-		for lines.Scan() {
-			orders <- lines.Text()
-		}
-	}()
-	for {
-		select {
-		case err := <-f.failed:
-			fmt.Fprintln(os.Stderr, "error:", err)
-			return err
-		case order := <-orders:
-			answer := map[string]any{"order": order}
-			if err := o.obey(order, f); err != nil {
-				answer["error"] = err.Error()
-			}
-			if err := announce(answer); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// obey does what a line of standard input says: `stop-kubelet NODE` or `start-kubelet NODE`.
-func (o *realTier) obey(order string, f *family) error {
-	verb, name, _ := strings.Cut(order, " ")
-	for _, n := range o.nodes {
-		if n.name != name {
-			continue
-		}
-		switch verb {
-		case "stop-kubelet":
-			f.kill(n.kubelet)
-			return nil
-		case "start-kubelet":
-			return n.startKubelet(f, &o.controlPlane)
-		}
-	}
-	return fmt.Errorf("want stop-kubelet NODE or start-kubelet NODE")
+	return o.obeyAll(f)
 }
 
 func (o *realTier) network() error {
-	commands := []string{"ip link set lo up", "ip addr add 10.96.0.1/32 dev lo"}
-	for _, n := range o.nodes { // a node's address may not be 127.0.0.1, but may be on that interface
-		commands = append(commands, "ip addr add "+n.address()+"/32 dev lo")
-	}
-	for _, command := range commands {
-		words := strings.Fields(command)
-		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", command, err, out)
+	for _, command := range []string{"ip link set lo up", "ip addr add 10.96.0.1/32 dev lo"} {
+		if err := shell(command); err != nil {
+			return err
 		}
 	}
 	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+}
+
+// shell runs a command of plain words.
+func shell(command string) error {
+	words := strings.Fields(command)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, err, out)
+	}
+	return nil
 }
 
 func (o *realTier) serveRegistry() error {

@@ -28,7 +28,7 @@ pub(crate) struct Cloud {
     pub(crate) cluster: Cluster,
     /// Where the Auto Scaling API answers.
     pub(crate) endpoint: String,
-    autoscaler_flags: &'static [&'static str],
+    autoscaler_flags: Vec<&'static str>,
     autoscaler: Mutex<Option<Child>>,
     users: RwLock<()>,
     // Each ends when this process does: its standard input closes.
@@ -67,6 +67,9 @@ const QUICK: &[&str] = &[
     "--max-node-group-backoff-duration=60s",
 ];
 
+/// A real machine is busy for longer: it unpacks its images.
+const REAL_TIMES: &[&str] = &["--max-node-provision-time=3m", "--scale-down-unneeded-time=8s", "--scale-down-delay-after-add=8s"];
+
 static KWOK: OnceLock<Cloud> = OnceLock::new();
 static REAL: OnceLock<Cloud> = OnceLock::new();
 
@@ -81,7 +84,7 @@ pub(crate) fn real_cloud() -> &'static Cloud {
         let (api, endpoint) = start_api();
         let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
         let cluster = Cluster::start(&["real", "--images", &images, "--toleration-seconds", "8", "--aws-endpoint", &endpoint]);
-        Cloud::with(cluster, endpoint, QUICK, vec![api])
+        Cloud::with(cluster, endpoint, &[QUICK, REAL_TIMES].concat(), vec![api])
     })
 }
 
@@ -96,7 +99,7 @@ fn start_api() -> (Child, String) {
 
 impl Cloud {
     /// Starts a cloud with simulated nodes; the flags are the autoscaler's.
-    pub(crate) fn simulated(autoscaler_flags: &'static [&'static str]) -> Self {
+    pub(crate) fn simulated(autoscaler_flags: &[&'static str]) -> Self {
         let api = std::thread::spawn(start_api);
         let cluster = Cluster::start(&["kwok", "--audit", "--toleration-seconds", "8"]);
         let (api, endpoint) = api.join().unwrap();
@@ -106,7 +109,8 @@ impl Cloud {
         Self::with(cluster, endpoint, autoscaler_flags, vec![api, instances])
     }
 
-    fn with(cluster: Cluster, endpoint: String, autoscaler_flags: &'static [&'static str], children: Vec<Child>) -> Self {
+    fn with(cluster: Cluster, endpoint: String, autoscaler_flags: &[&'static str], children: Vec<Child>) -> Self {
+        let autoscaler_flags = autoscaler_flags.to_vec();
         let users = RwLock::new(());
         let cloud = Self { cluster, endpoint, autoscaler_flags, autoscaler: Mutex::new(None), users, _children: children };
         cloud.start_autoscaler();
@@ -115,21 +119,33 @@ impl Cloud {
 
     /// Starts the autoscaler, unless it runs.
     pub(crate) fn start_autoscaler(&self) {
+        self.start_autoscaler_with(&[]);
+    }
+
+    /// Starts the autoscaler with further flags, unless it runs.
+    pub(crate) fn start_autoscaler_with(&self, flags: &[&str]) {
         let mut running = self.autoscaler.lock().unwrap();
         if running.is_some() {
             return;
         }
         let mut command = Command::new(&self.cluster.program);
         command.args(["autoscaler", "--kubeconfig", self.cluster.kubeconfig(), "--aws-endpoint", &self.endpoint, "--cluster", CLUSTER]);
-        *running = Some(announced(command.args(self.autoscaler_flags).stderr(log(&self.cluster, "autoscaler"))).0);
+        *running = Some(announced(command.args(&self.autoscaler_flags).args(flags).stderr(log(&self.cluster, "autoscaler"))).0);
     }
 
-    /// Kills the autoscaler; only who has the cloud alone may.
-    pub(crate) fn stop_autoscaler(&self, _alone: &CloudNamespace) {
+    /// Kills the autoscaler: for a test that has the cloud to itself, see [`Self::namespace_alone`].
+    pub(crate) fn end_autoscaler(&self) {
         if let Some(mut running) = self.autoscaler.lock().unwrap().take() {
             running.kill().unwrap();
             running.wait().unwrap();
         }
+    }
+
+    /// Sends the autoscaler a signal.
+    pub(crate) fn signal_autoscaler(&self, signal: nix::sys::signal::Signal) {
+        let running = self.autoscaler.lock().unwrap();
+        let id = running.as_ref().expect("the autoscaler runs").id();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
     /// Returns a fresh namespace. One for each test: a second one could wait for a test that waits for the first.
@@ -210,8 +226,8 @@ impl Group {
     /// Takes a machine away, as AWS does; returns the instance. `loss` is a name of `tests/aws/words.py`.
     #[track_caller]
     pub(crate) fn lose(&self, loss: &str) -> String {
-        let lost = self.cloud.order(&format!("groups/{}/lose", self.name), &json!({"loss": loss}));
-        lost["instance"].as_str().unwrap().to_owned()
+        let answer = self.cloud.order(&format!("groups/{}/lose", self.name), &json!({"loss": loss}));
+        answer["instance"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]
@@ -263,9 +279,13 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("group {}:\n{:#}\n{:#?}", self.name, self.describe(), self.activities());
+            let group = self.describe();
+            eprintln!("group {}: wants {}, has {}", self.name, group["DesiredCapacity"], group["Instances"]);
+            for activity in self.activities() {
+                eprintln!("  {} {} {}", activity["StartTime"], activity["StatusCode"], activity["Description"]);
+            }
         }
-        self.call("delete_auto_scaling_group", &json!({"ForceDelete": true}));
+        self.cloud.order(&format!("groups/{}/remove", self.name), &json!({}));
     }
 }
 

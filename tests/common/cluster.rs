@@ -195,6 +195,31 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Submits a flow detached with these arguments and returns the Job's name.
+    #[track_caller]
+    pub(crate) fn submit(&self, arguments: &[&str]) -> String {
+        self.sandbox.write("flow.py", "print('hello')\n");
+        self.sandbox.command([&["submit", "-d", "-o", "name"], arguments, &["flow.py"]].concat()).exits(0).text().trim().to_owned()
+    }
+
+    /// Asks `why` until the job waits for `reason`, and returns the answer.
+    #[track_caller]
+    pub(crate) fn why(&self, name: &str, reason: &str) -> Value {
+        let mut last = Value::Null;
+        let mut tries = 0;
+        while last["reason"] != json!(reason) {
+            last = self.sandbox.command(["why", name, "-o", "json"]).exits(0).json();
+            tries += 1;
+            assert!(tries < 180, "never {reason}: {last:#}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert!(!last["evidence"].as_array().unwrap().is_empty(), "no evidence: {last:#}");
+        assert!(last["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{last:#}");
+        last
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {

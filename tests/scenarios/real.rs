@@ -1,4 +1,5 @@
 //! On real kubelets with real containers.
 
+mod cloud;
 mod cluster;
 mod images;

@@ -43,7 +43,8 @@ pub(super) async fn show(observer: &Observer, span: Duration, svg: Option<&Path>
     let entries = survey.groups.iter().map(|group| entry(observer, &look, group, from));
     let histories = Histories::new(from, look.now, entries.collect(), survey.unknown.clone());
     if let Some(path) = svg {
-        fs::write(path, histories.svg()?).map_err(|error| Error::failed(format!("cannot write the chart to `{}`", path.display())).caused_by(error))?;
+        fs::write(path, histories.svg()?)
+            .map_err(|error| Error::failed(format!("cannot write the chart to `{}`", path.display())).caused_by(error))?;
     }
     let names = || survey.groups.iter().flat_map(|group| group.node_groups.iter().chain(&group.node_pool).cloned()).collect();
     ui.show(&histories, |ui| histories.charts(ui.width()), names)?;

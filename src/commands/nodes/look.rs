@@ -24,6 +24,7 @@ use crate::{
         scale_state::{Survey, SurveyInput, survey},
     },
     output::ui::Ui,
+    store::map_file::FoundMap,
 };
 
 /// Beyond so many lists of nodes by label, one list of all nodes is less to ask for.
@@ -34,8 +35,8 @@ const LONGEST_VALUE: usize = 63;
 const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Looks at the same node groups again and again.
-pub(super) struct Observer {
-    pub(super) cluster: Cluster,
+pub(in crate::commands) struct Observer {
+    pub(in crate::commands) cluster: Cluster,
     map: Option<InstanceMap>,
     defaults: Defaults,
     size: Option<SizeName>,
@@ -44,17 +45,17 @@ pub(super) struct Observer {
 }
 
 /// What one look saw.
-pub(super) struct Look {
+pub(in crate::commands) struct Look {
     /// When, by the server's clock.
-    pub(super) now: Timestamp,
-    pub(super) scaling: Scaling,
-    pub(super) occupancy: Occupancy,
+    pub(in crate::commands) now: Timestamp,
+    pub(in crate::commands) scaling: Scaling,
+    pub(in crate::commands) occupancy: Occupancy,
     unknown: Vec<String>,
 }
 
 impl Observer {
     /// Finds the map and prepares to look. Without a map all node groups are looked at.
-    pub(super) async fn new(arguments: &NodesArgs, context: &Context, ui: &mut Ui) -> Result<Self> {
+    pub(in crate::commands) async fn new(arguments: &NodesArgs, context: &Context, ui: &mut Ui) -> Result<Self> {
         let found = context.find_map()?;
         let cluster = context.connect(found.as_ref().and_then(|found| found.namespace())).await?;
         let found = match found {
@@ -62,12 +63,23 @@ impl Observer {
             None => context.map_of_cluster(&cluster).await?,
         };
         let map = found.map(|found| found.map);
-        if let Some(map) = &map {
-            map.check_cluster(&cluster.server, cluster.contexts())?;
-        } else {
+        if map.is_none() {
             ui.status("there is no instance map: all node groups are shown, as far as they can be seen");
         }
         let size = arguments.size.clone().map(SizeName);
+        Self::with(cluster, map, size, arguments.all, context)
+    }
+
+    /// Prepares to look at the sizes of a map.
+    pub(in crate::commands) async fn of_map(found: &FoundMap, context: &Context) -> Result<Self> {
+        let cluster = context.connect(found.namespace()).await?;
+        Self::with(cluster, Some(found.map.clone()), None, false, context)
+    }
+
+    fn with(cluster: Cluster, map: Option<InstanceMap>, size: Option<SizeName>, all: bool, context: &Context) -> Result<Self> {
+        if let Some(map) = &map {
+            map.check_cluster(&cluster.server, cluster.contexts())?;
+        }
         if let (Some(size), Some(map)) = (&size, &map) {
             map.size(size)?;
         }
@@ -76,7 +88,7 @@ impl Observer {
         let name = place(|map| map.cluster.name.as_ref().map(|name| name.value.as_str()));
         let account = Account::connect(region, name, &context.environment);
         let defaults = map.as_ref().map(|map| map.defaults.clone()).unwrap_or_default();
-        Ok(Self { all: arguments.all || map.is_none(), cluster, map, defaults, size, account })
+        Ok(Self { all: all || map.is_none(), cluster, map, defaults, size, account })
     }
 
     /// Returns the sizes that are looked at.
@@ -89,23 +101,23 @@ impl Observer {
     }
 
     /// Returns the size of this name.
-    pub(super) fn size(&self, name: &SizeName) -> Option<&SizeProfile> {
+    pub(in crate::commands) fn size(&self, name: &SizeName) -> Option<&SizeProfile> {
         self.all_sizes().iter().find(|size| size.name == *name)
     }
 
     /// Returns where one looks, for people.
-    pub(super) fn place(&self) -> String {
+    pub(in crate::commands) fn place(&self) -> String {
         let name = self.map.as_ref().and_then(|map| map.cluster.name.as_ref()).map(|name| name.value.clone());
         name.or_else(|| self.cluster.context.clone()).unwrap_or_else(|| self.cluster.server.clone())
     }
 
     /// Looks at everything at once.
-    pub(super) async fn look(&self) -> Result<Look> {
+    pub(in crate::commands) async fn look(&self) -> Result<Look> {
         self.look_since(RECENT).await
     }
 
     /// Looks at everything at once, with the scaling activities of this long.
-    pub(super) async fn look_since(&self, span: SignedDuration) -> Result<Look> {
+    pub(in crate::commands) async fn look_since(&self, span: SignedDuration) -> Result<Look> {
         let since = self.cluster.now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
         let (selectors, patience) = (self.selectors(), Patience::ASK);
         let groups = self.all || self.sizes().any(|size| size.node_pool.is_none());
@@ -138,7 +150,7 @@ impl Observer {
     }
 
     /// Returns what a look comes to.
-    pub(super) fn survey(&self, look: &Look) -> Survey {
+    pub(in crate::commands) fn survey(&self, look: &Look) -> Survey {
         let input = SurveyInput {
             sizes: self.all_sizes(),
             defaults: &self.defaults,
@@ -162,19 +174,19 @@ impl Observer {
                 return None;
             }
             let name = self.map.as_ref().and_then(|map| map.cluster.name.as_ref()).map(|name| name.value.as_str());
-            Some(self.account.discover(name).await)
+            Some(Box::pin(self.account.discover(name)).await)
         };
-        let named = async { if names.is_empty() { (Sighting::NotAsked, Vec::new()) } else { self.account.observe(&names, since).await } };
-        let ((mut named, unknown), discovered) = tokio::join!(named, discovered);
-        match (&mut named, discovered) {
+        let of_map = async { if names.is_empty() { (Sighting::NotAsked, Vec::new()) } else { Box::pin(self.account.observe(&names, since)).await } };
+        let ((mut groups, unknown), discovered) = tokio::join!(of_map, discovered);
+        match (&mut groups, discovered) {
             (Sighting::Seen { value, .. }, Some(Sighting::Seen { value: more, .. })) => {
                 let known: BTreeSet<String> = value.iter().map(|group| group.name.clone()).collect();
                 value.extend(more.into_iter().filter(|group| !known.contains(&group.name)));
             }
-            (Sighting::NotAsked, Some(found)) => named = found,
+            (Sighting::NotAsked, Some(found)) => groups = found,
             _ => {}
         }
-        (named, unknown)
+        (groups, unknown)
     }
 
     /// Returns what picks the nodes of the sizes: their own labels, and the labels of their groups. None means all nodes.

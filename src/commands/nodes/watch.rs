@@ -87,7 +87,8 @@ async fn live(observer: &Observer, first: &Look, took: Duration, color: bool) ->
     let document = NodeGroups::new(&survey, first.now);
     let mut view = WatchView::new(document, steps(&survey, first, first.now.checked_sub(REACH).unwrap_or(first.now)), observer.place(), color);
     let listen = |kind| signal(kind).map_err(|error| Error::internal("cannot listen for signals").caused_by(error));
-    let (mut interrupt, mut terminate, mut hang_up) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    let (mut interrupt, mut terminate, mut hang_up) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     let mut screen = Screen::open()?;
     let mut next = Box::pin(later(observer, took));
     loop {

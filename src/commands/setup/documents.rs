@@ -33,7 +33,13 @@ pub(super) async fn show(part: Part, context: &Context, ui: &mut Ui) -> Result<E
     match part {
         Part::IamUsers => show_policy(&iam::of_users(), ui)?,
         Part::IamAutoscaler => show_policy(&iam::of_autoscaler(&shared_map(context, false).await?.map)?, ui)?,
-        _ => show_flags(autoscaler::flags(&shared_map(context, false).await?.map), ui)?,
+        _ => {
+            let map = shared_map(context, false).await?.map;
+            show_flags(autoscaler::flags(&map), ui)?;
+            if map.cluster.name.is_none() {
+                ui.status(&format!("put the cluster's name in place of {}, or `cluster.name` into the instance map", autoscaler::CLUSTER_NAME));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -66,7 +66,7 @@ pub(super) fn needed(plan: &LaunchPlan, purpose: Purpose) -> Vec<Permission> {
     }
     if purpose == Purpose::Follow || plan.on_interrupt == OnInterrupt::Cancel {
         needed.extend(jobs(&["create", "get", "list", "watch", "patch"]));
-        needed.extend(of("", "pods", &["get", "list", "watch"]));
+        needed.extend(of("", "pods", &["list", "watch"]));
         needed.extend(of("", "pods/log", &["get"]));
     }
     let mut unique: Vec<Permission> = Vec::new();

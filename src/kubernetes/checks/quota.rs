@@ -40,6 +40,7 @@ pub(super) async fn check(cluster: &Cluster, footprint: &Footprint) -> Result<Fi
 }
 
 /// Returns a sentence with both amounts when the whole quota is less than one job asks for.
+#[must_use]
 pub fn excess(quota: &QuotaRecord, footprint: &Footprint) -> Option<String> {
     let resource = quota.resource.strip_prefix("requests.").or_else(|| quota.resource.strip_prefix("limits.")).unwrap_or(&quota.resource);
     let (asked, there) = match resource {

@@ -133,7 +133,9 @@ async fn next_step(cluster: &Cluster, plan: &LaunchPlan, job: Job) -> Result<Ste
     }
     // What was rejected never ran, and its cause may be mended by now: an image pushed, a quota raised.
     let again = [Outcome::Lost, Outcome::NoNode, Outcome::Rejected];
-    if record.finished.is_some() && Box::pin(outcome(cluster, &record)).await?.is_some_and(|outcome| again.contains(&outcome)) {
+    // A follower gives its verdict as soon as it is certain; the Job controller writes the last condition a moment later.
+    let ends = record.finished.is_some() || record.ending.is_some() || record.conditions.iter().any(|condition| condition.kind == "FailureTarget");
+    if ends && Box::pin(outcome(cluster, &record)).await?.is_some_and(|outcome| again.contains(&outcome)) {
         return Ok(Step::Create(Box::new(LaunchPlan { name, run_id, ..plan.clone() })));
     }
     let existing = JobName::parse(&record.name).unwrap_or_else(|_| plan.name.clone());

@@ -38,6 +38,7 @@ fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "records hold times that may be unknown")]
 fn time(text: &str) -> Option<Timestamp> {
     Some(text.parse().expect(text))
 }
@@ -102,6 +103,7 @@ fn a_recorded_claim_is_one_machine() {
                 gpu: 0,
                 ephemeral_storage: Some(Memory::from_mib(20 * 1024))
             },
+            last_pod_event: time("2026-11-23T22:47:10Z"),
             ..NodeClaim::default()
         }
     );

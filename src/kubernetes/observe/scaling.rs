@@ -56,7 +56,9 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, patience
         evidence.scaling.pools = pools;
         evidence.scaling.claims = claims;
         merge::scaling_events(evidence, events);
-        unknown.into_iter().for_each(|sentence| merge::unknown(evidence, sentence));
+        for sentence in unknown {
+            merge::unknown(evidence, sentence);
+        }
     }
     match queue {
         Some(Ok(queue)) => evidence.queue = Some(queue),

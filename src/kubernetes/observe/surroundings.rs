@@ -14,7 +14,10 @@ use crate::{
         error::{is_forbidden, is_garbled, status},
         retry::{CallError, Patience},
     },
-    model::evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
+    model::{
+        access,
+        evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
+    },
 };
 
 /// The most nodes whose pods are asked for: one request each.
@@ -22,7 +25,7 @@ const NEIGHBOURHOOD: usize = 20;
 /// A label with more values than this names single nodes, not groups of them.
 const GROUP_VALUES: usize = 20;
 /// Namespace of the events about nodes, which have none themselves.
-const NODE_EVENTS: &str = "default";
+const NODE_EVENTS: &str = access::NODE_EVENTS_NAMESPACE;
 
 /// Something that could not be observed, as a sentence.
 type Unknown = String;

@@ -186,6 +186,11 @@ impl PodFields {
         self.spec.node_name.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// Returns whether it has ended, and so takes up no room.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
     /// Returns whether it waits for a node: not gated, and not being deleted.
     pub(super) fn waits(&self) -> bool {
         let is_gated = self.spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());

@@ -144,3 +144,13 @@ fn rule(condition: &str, problem: &str) -> String {
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_leave_their_quotes() {
+        assert_eq!(literal(r"it's a \ b"), r"'it\'s a \\ b'");
+    }
+}

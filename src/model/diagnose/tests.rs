@@ -6,7 +6,7 @@ mod endings;
 mod messages;
 mod phases;
 mod random;
-mod recordings;
+pub(crate) mod recordings;
 mod rules;
 mod scenarios;
 mod stability;

@@ -29,7 +29,8 @@ pub(super) fn hindrances(group: &NodeGroup<'_>, scaling: &Scaling, demand: &Dema
     causes.extend(autoscaler_down(group, scaling, now));
     if causes.iter().all(|cause| cause.reason != Reason::ScaleUpAutoscalerDown) {
         causes.extend(not_discovered(group, scaling));
-        causes.extend(group.status.filter(|status| has_failed(status, scaling, demand)).map(|status| backing_off(group, status, scaling)));
+        let failed = group.status.filter(|status| has_failed(status, scaling, demand));
+        causes.extend(failed.map(|status| backing_off(group, status, scaling)).or_else(|| given_up(group.account?, scaling, demand)));
     }
     causes.extend(at_maximum(group));
     causes
@@ -179,6 +180,23 @@ fn backing_off(group: &NodeGroup<'_>, status: &GroupStatus, scaling: &Scaling) -
         format!("the autoscaler tries again at the earliest at {} UTC, with its default settings", at.strftime("%H:%M"))
     });
     cause.proven_by(proof).proven_by(failures.last().map(|event| proof_of(event))).advising(next_try)
+}
+
+/// A machine came and was given up before it was a node. Another one may be tried by now, and will hardly do better.
+fn given_up(account: &AccountGroup, scaling: &Scaling, demand: &Demand) -> Option<Cause> {
+    let launched: Vec<&str> =
+        account.activities.iter().flatten().filter(|activity| activity.is_launch()).filter_map(ScalingActivity::instance).collect();
+    let in_time = |event: &&EventRecord| event.reason == "DeleteUnregistered" && event.last.or(event.first).is_some_and(|at| at >= demand.since);
+    let (event, instance) = scaling.events.iter().filter(in_time).rev().find_map(|event| {
+        let instance = launched.iter().find(|instance| event.message.ends_with(&format!("/{instance}")))?;
+        Some((event, instance))
+    })?;
+    let name = &account.name;
+    Some(
+        Cause::new(Reason::NodeNeverJoined, format!("machine `{instance}` of node group `{name}` did not become a node in time, and was given up"))
+            .proven_by([proof_of(event)])
+            .advising(never_joined_advice(name)),
+    )
 }
 
 /// Returns what to look at when machines come and do not become nodes.

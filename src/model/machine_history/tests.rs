@@ -5,7 +5,13 @@ fn at(minute: i64) -> Timestamp {
 }
 
 fn activity(description: &str, status: &str, start: i64, end: Option<i64>) -> ScalingActivity {
-    ScalingActivity { description: description.into(), status: status.into(), started: Some(at(start)), ended: end.map(at), ..ScalingActivity::default() }
+    ScalingActivity {
+        description: description.into(),
+        status: status.into(),
+        started: Some(at(start)),
+        ended: end.map(at),
+        ..ScalingActivity::default()
+    }
 }
 
 fn launch(id: &str, start: i64) -> ScalingActivity {
@@ -97,7 +103,15 @@ mod of_the_cluster {
     fn event(kind: &str, object: &str, reason: &str, message: &str, minute: i64) -> EventRecord {
         let time = Some(at(minute));
         let text = |text: &str| text.to_owned();
-        EventRecord { object_kind: text(kind), object: text(object), reason: text(reason), message: text(message), first: time, last: time, ..EventRecord::default() }
+        EventRecord {
+            object_kind: text(kind),
+            object: text(object),
+            reason: text(reason),
+            message: text(message),
+            first: time,
+            last: time,
+            ..EventRecord::default()
+        }
     }
 
     #[test]

@@ -62,7 +62,9 @@ fn failure(event: &EventRecord, group: &NodeGroup<'_>) -> Option<Failure> {
 fn removed_nodes(events: &[EventRecord], from: Timestamp) -> u32 {
     let is_removal = |event: &&EventRecord| {
         let text = event.message.as_str();
-        event.last.is_some_and(|last| last >= from) && text.starts_with("Scale-down: ") && (text.ends_with(" removed") || text.ends_with(" removed with drain"))
+        event.last.is_some_and(|last| last >= from)
+            && text.starts_with("Scale-down: ")
+            && (text.ends_with(" removed") || text.ends_with(" removed with drain"))
     };
     count(events.iter().filter(is_removal).count())
 }

@@ -1,10 +1,7 @@
 //! What a survey could not see, in sentences for people.
 
 use super::{SurveyInput, group::Group, survey::GroupSurvey};
-use crate::model::{
-    node_group::Sighting,
-    occupancy::PodScope,
-};
+use crate::model::{node_group::Sighting, occupancy::PodScope};
 
 /// Returns what was closed, as far as any of the groups would have needed it.
 pub(super) fn sources(input: &SurveyInput<'_>, groups: &[GroupSurvey]) -> Vec<String> {

@@ -73,7 +73,10 @@ fn of_pool(node: &OccupiedNode, group: &Group<'_>, now: Timestamp) -> Departure 
     let claim = group.0.claims.iter().find(|claim| claim.node.as_deref() == Some(&node.node.name));
     match claim.and_then(|claim| claim.last_pod_event) {
         Some(since) => Departure::At(after(since, consolidate_after).max(now)),
-        None => Departure::Unknown(format!("`consolidateAfter` of its node pool is {}; since when it is idle is not known", duration::format(consolidate_after))),
+        None => Departure::Unknown(format!(
+            "`consolidateAfter` of its node pool is {}; since when it is idle is not known",
+            duration::format(consolidate_after)
+        )),
     }
 }
 

@@ -90,9 +90,8 @@ pub(super) fn sum<'a>(groups: &[Group<'a>], of: impl Fn(&NodeGroup<'a>) -> Optio
 pub(super) fn counts_without_nodes(groups: &[Group<'_>], machines: &[Machine]) -> Counts {
     let is_seen = !groups.is_empty() && groups.iter().all(|group| group.0.account.is_some() || group.0.pool.is_some());
     let is_pool = groups.iter().all(|group| group.0.is_pool);
-    let counted = |wanted: MachineState| {
-        is_seen.then(|| u32::try_from(machines.iter().filter(|machine| machine.state == wanted).count()).unwrap_or(u32::MAX))
-    };
+    let counted =
+        |wanted: MachineState| is_seen.then(|| u32::try_from(machines.iter().filter(|machine| machine.state == wanted).count()).unwrap_or(u32::MAX));
     // An instance in service may still boot, and nothing here tells; one that is pending surely does.
     let pending = |group: &NodeGroup<'_>| {
         let instances = &group.account?.instances;
@@ -108,10 +107,12 @@ pub(super) fn counts_without_nodes(groups: &[Group<'_>], machines: &[Machine]) -
 }
 
 /// Returns what the scale state of these groups is told from.
-pub(super) fn facts(groups: &[Group<'_>], counts: &Counts, nodes_seen: bool, hindrances: &[Cause]) -> ScaleFacts {
-    let of_nodes = || Some(counts.ready? + counts.booting? + counts.not_ready.unwrap_or(0));
-    // Instances and claims that have no node yet count as booting machines; the autoscaler's own figures lag by up to a minute.
-    let present = if nodes_seen { of_nodes() } else { sum(groups, |group| group.account.map(live_instances)).or_else(of_nodes).or(counts.ready) };
+///
+/// Machines that are seen count before the autoscaler's figures, which lag by up to a minute.
+pub(super) fn facts(groups: &[Group<'_>], counts: &Counts, machines: &[Machine], nodes_seen: bool, hindrances: &[Cause]) -> ScaleFacts {
+    let are_seen = nodes_seen || !groups.is_empty() && groups.iter().all(|group| group.0.account.is_some() || group.0.pool.is_some());
+    let stay = machines.iter().filter(|machine| machine.state != MachineState::Leaving).count();
+    let present = if are_seen { u32::try_from(stay).ok() } else { counts.ready };
     let is = |reasons: &[Reason]| hindrances.iter().any(|cause| reasons.contains(&cause.reason));
     ScaleFacts {
         desired: sum(groups, NodeGroup::desired_size),
@@ -122,8 +123,4 @@ pub(super) fn facts(groups: &[Group<'_>], counts: &Counts, nodes_seen: bool, hin
         is_failing: is(&FAILURES),
         is_at_limit: is(&[Reason::QueueAtMaximum]),
     }
-}
-
-fn live_instances(account: &AccountGroup) -> u32 {
-    u32::try_from(account.instances.iter().filter(|instance| instance.is_live()).count()).unwrap_or(u32::MAX)
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::model::{
     footprint::{Allocatable, Footprint},
-    identity::{SizeName, label_value},
     growth::{self, Demand},
+    identity::{SizeName, label_value},
     instance_map::{Defaults, SizeProfile},
     machine::{Machine, MachineState},
     node_group::{EKS_NODE_GROUP, EKSCTL_NODE_GROUP, NODE_POOL, NodeGroup, Scaling},
@@ -74,6 +74,8 @@ pub struct GroupSurvey {
     pub min_size: Option<u32>,
     /// Largest number of nodes.
     pub max_size: Option<u32>,
+    /// Limits of its NodePool, as written.
+    pub limits: BTreeMap<String, String>,
     /// Its machines, counted.
     pub counts: Counts,
     /// Its machines that are known.
@@ -148,7 +150,9 @@ fn without_size<'a>(input: &SurveyInput<'a>) -> Vec<Group<'a>> {
     });
     let names: BTreeSet<(&str, bool)> = of_account.chain(of_status).chain(of_pools).chain(of_nodes).collect();
     let mut found: Vec<Group<'a>> = Vec::new();
-    let sizes = || input.sizes.iter().flat_map(|size| size.node_groups.iter().map(|name| (name, false)).chain(size.node_pool.iter().map(|name| (name, true))));
+    let sizes = || {
+        input.sizes.iter().flat_map(|size| size.node_groups.iter().map(|name| (name, false)).chain(size.node_pool.iter().map(|name| (name, true))))
+    };
     for (name, is_pool) in names {
         let group = Group::find(name, is_pool, input.scaling, input.now);
         let is_of_size = sizes().any(|(known, of_pool)| of_pool == is_pool && group.is_called(&known.value));
@@ -169,7 +173,7 @@ fn of_groups(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Grou
     machines.extend(without_node);
     let counts = if nodes_seen { counts_of_all(groups, &machines, all_pods) } else { counts_without_nodes(groups, &machines) };
     let hindrances = hindrances(input, size, groups);
-    let facts = facts(groups, &counts, nodes_seen, &hindrances);
+    let facts = facts(groups, &counts, &machines, nodes_seen, &hindrances);
     let pools = groups.iter().filter(|group| group.0.is_pool);
     GroupSurvey {
         size: size.map(|size| size.name.clone()),
@@ -179,6 +183,7 @@ fn of_groups(input: &SurveyInput<'_>, size: Option<&SizeProfile>, groups: &[Grou
         desired_size: facts.desired,
         min_size: sum(groups, NodeGroup::min_size),
         max_size: facts.maximum,
+        limits: groups.iter().filter_map(|group| group.0.pool).flat_map(|pool| pool.limits.clone()).collect(),
         departures: departures(input, groups, members, &machines, facts.present),
         instance_types: instance_types(size, groups, &machines),
         spot: spot(size, groups, &machines),

@@ -18,7 +18,7 @@ pub struct AutoscalerFlag {
 }
 
 /// Stands for the cluster's name where the map does not say it.
-const CLUSTER_NAME: &str = "CLUSTER-NAME";
+pub const CLUSTER_NAME: &str = "CLUSTER-NAME";
 
 /// Returns the flags for the groups of a map.
 #[must_use]

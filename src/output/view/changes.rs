@@ -50,11 +50,12 @@ impl Changes {
         }
         let text = |value: &Value| format::yaml(value).map(|text| text + "\n");
         let (old, new) = (live.map(text).transpose()?, text(next)?);
+        let path = namespace.map_or_else(|| object.to_owned(), |namespace| format!("{namespace}/{object}"));
         self.changes.push(ChangeView {
             object: object.to_owned(),
             namespace: namespace.map(ToOwned::to_owned),
             change: if live.is_some() { "update" } else { "create" },
-            diff: diff::unified(object, old.as_deref(), Some(&new)),
+            diff: diff::unified(&path, old.as_deref(), Some(&new)),
         });
         Ok(())
     }
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(changes.outcome(), "role/y in flows changed\nnamespace/flows created");
         let document = serde_json::to_value(&changes).expect("JSON");
         assert_eq!(document["unchanged"], 1);
-        assert_eq!(document["changes"][0]["diff"], "--- live/role/y\n+++ next/role/y\n@@ -1 +1 @@\n-a: 1\n+a: 2");
+        assert_eq!(document["changes"][0]["diff"], "--- live/flows/role/y\n+++ next/flows/role/y\n@@ -1 +1 @@\n-a: 1\n+a: 2");
         assert_eq!(document["changes"][1]["diff"], "--- /dev/null\n+++ next/namespace/flows\n@@ -0,0 +1 @@\n+a: 2");
         assert!(changes.differences(Painter { color: true }).contains("\u{1b}["));
     }

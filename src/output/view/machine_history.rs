@@ -200,3 +200,6 @@ impl Histories {
         svg::machines(&charts)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Node groups as a document, as a table, and as sentences.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -35,7 +37,7 @@ pub struct NodeGroups {
 }
 
 /// One node group of one size as a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeGroupEntry {
     /// Size profile; `null` for a group that the map does not name.
     pub size: Option<String>,
@@ -51,6 +53,8 @@ pub struct NodeGroupEntry {
     pub min_size: Option<u32>,
     /// Largest number of nodes.
     pub max_size: Option<u32>,
+    /// Limits of its NodePool, as written.
+    pub limits: BTreeMap<String, String>,
     /// Nodes that are ready.
     pub ready: Option<u32>,
     /// Ready nodes on which something runs.
@@ -108,7 +112,7 @@ pub struct Hindrance {
 }
 
 /// One machine as a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MachineEntry {
     /// Node, once registered.
     pub node: Option<String>,
@@ -205,6 +209,7 @@ impl NodeGroupEntry {
             desired_size: group.desired_size,
             min_size: group.min_size,
             max_size: group.max_size,
+            limits: group.limits.clone(),
             ready: counts.ready,
             busy: counts.busy,
             idle: counts.idle,
@@ -384,7 +389,11 @@ impl Title {
             Self::Idle => number(entry.idle),
             Self::Booting => number(entry.booting),
             Self::Minimum => number(entry.min_size),
-            Self::Maximum => number(entry.max_size),
+            // A NodePool has limits of other kinds, or none.
+            Self::Maximum => match entry.limits.first_key_value() {
+                Some((resource, limit)) if entry.max_size.is_none() => format!("{limit} {resource}"),
+                _ => number(entry.max_size),
+            },
             Self::Type => match entry.instance_types.as_slice() {
                 [] => UNKNOWN.to_owned(),
                 [only] => only.clone(),
@@ -404,3 +413,6 @@ fn share(entry: &NodeGroupEntry, written: impl Fn(&Amounts) -> String) -> String
     let part = |amounts: &Option<Amounts>| amounts.as_ref().map_or_else(|| UNKNOWN.to_owned(), &written);
     format!("{}/{}", part(&entry.requests), part(&entry.allocatable))
 }
+
+#[cfg(test)]
+mod tests;

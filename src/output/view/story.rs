@@ -148,12 +148,12 @@ fn timeline(story: &Story, now: Timestamp, painter: Painter) -> Vec<String> {
 /// Returns the one line that says where a job stands, without its name.
 #[must_use]
 pub fn status_line(story: &Story) -> String {
-    let mut words = story.phase.as_str().replace('_', " ");
-    if let Some((place, of)) = story.place {
-        words += &format!(" ({} of {of})", wording::ordinal(place));
-    } else if let Some(seconds) = story.usual_seconds {
-        words += &format!(" (usually {})", wording::span(seconds));
-    }
+    let phase = story.phase.as_str().replace('_', " ");
+    let words = match (story.place, story.usual_seconds) {
+        (Some((place, of)), _) => format!("{phase} ({} of {of})", wording::ordinal(place)),
+        (None, Some(seconds)) => format!("{phase} (usually {})", wording::span(seconds)),
+        (None, None) => phase,
+    };
     match &story.cause {
         Some(cause) => format!("{words}: {}", cause.summary),
         None => words,

@@ -25,7 +25,7 @@ const HIGHEST_CHART: usize = 8;
 /// Lines of the chart beside its columns: title and axis.
 const CHART_EXTRA: usize = 3;
 /// Width of the column of scale states.
-const STATE_WIDTH: usize = 12;
+const STATE_WIDTH: usize = 14;
 
 /// What the live view shows.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl WatchView {
     /// Returns the lines of one group.
     fn group(&self, entry: &NodeGroupEntry, width: usize) -> Vec<Line<'_>> {
         let names = self.document.node_groups.iter().map(|entry| name(entry).chars().count()).max().unwrap_or(0);
-        let name_width = names.clamp(4, width / 3);
+        let name_width = names.min(width / 3).max(4);
         let title = format!("{:<name_width$}  {:<STATE_WIDTH$}", wording::elide(&name(entry), name_width), entry.state_words());
         let numbers = numbers(entry);
         let state = self.styled(match entry.state {
@@ -257,8 +257,12 @@ fn numbers(entry: &NodeGroupEntry) -> String {
 
 /// Returns how many machines there are: each once, though two sizes may share a group.
 fn machines(document: &NodeGroups) -> u32 {
-    let known: BTreeSet<&str> =
-        document.node_groups.iter().flat_map(|entry| &entry.machines).filter_map(|machine| machine.node.as_deref().or(machine.instance.as_deref())).collect();
+    let known: BTreeSet<&str> = document
+        .node_groups
+        .iter()
+        .flat_map(|entry| &entry.machines)
+        .filter_map(|machine| machine.node.as_deref().or(machine.instance.as_deref()))
+        .collect();
     u32::try_from(known.len()).unwrap_or(u32::MAX)
 }
 

@@ -21,21 +21,6 @@ fn submit(namespace: &Namespace, pool: &Pool) -> String {
     namespace.sandbox.command(submit).exits(0).text().trim().to_owned()
 }
 
-/// Asks `why` until the job waits for `reason`, and returns the answer.
-#[track_caller]
-fn why(namespace: &Namespace, name: &str, reason: &str) -> Value {
-    let mut last = Value::Null;
-    let mut tries = 0;
-    while last["reason"] != json!(reason) {
-        last = namespace.sandbox.command(["why", name, "-o", "json"]).exits(0).json();
-        tries += 1;
-        assert!(tries < 120, "never {reason}: {last:#}");
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
-    assert!(!last["evidence"].as_array().unwrap().is_empty(), "no evidence: {last:#}");
-    last
-}
-
 #[test]
 fn from_zero_and_back() {
     let pool = karpenter().pool(&json!({"cpu": 8}));
@@ -64,7 +49,7 @@ fn a_pool_at_its_limit_makes_a_queue() {
     let first = [submit(&namespace, &pool), submit(&namespace, &pool)];
     eventually("two running jobs", || namespace.objects("pods").iter().filter(|pod| pod["status"]["phase"] == "Running").count() == 2);
     let third = submit(&namespace, &pool);
-    let story = why(&namespace, &third, "Queue.AtMaximum");
+    let story = namespace.why(&third, "Queue.AtMaximum");
     assert_eq!((&story["phase"], &story["outcome"]), (&json!("queued"), &Value::Null), "it waits for its turn: {story:#}");
     assert!(story["evidence"].to_string().contains(&pool.name), "{story:#}");
     for name in first.iter().chain([&third]) {
@@ -90,7 +75,7 @@ fn a_job_larger_than_the_whole_limit_is_no_queue() {
     let namespace = namespace("1s");
     pool.map(&namespace, "cpu: 3, memory: 4Gi");
     let name = submit(&namespace, &pool);
-    let story = why(&namespace, &name, "Scheduling.NeverFits");
+    let story = namespace.why(&name, "Scheduling.NeverFits");
     assert!(story["evidence"].to_string().contains("limit"), "{story:#}");
 }
 
@@ -101,7 +86,7 @@ fn the_taint_of_the_pool_is_named() {
     let namespace = namespace("1s");
     pool.map_with(&namespace, "cpu: 1, memory: 1Gi", &format!("node_selector: {{sbrun.dev/size: {}}}\n    tolerations: []", pool.name));
     let name = submit(&namespace, &pool);
-    let story = why(&namespace, &name, "Scheduling.Taint");
+    let story = namespace.why(&name, "Scheduling.Taint");
     assert!(story["next"].to_string().contains(&format!("value: {}", pool.name)), "the toleration to add: {story:#}");
 }
 
@@ -115,7 +100,7 @@ fn a_label_that_the_pool_does_not_give_is_named() {
         let placement = format!("node_selector: {{sbrun.dev/size: nowhere}}\n    tolerations: [{tolerations}]");
         pool.map_with(&namespace, "cpu: 1, memory: 1Gi", &placement);
         let name = submit(&namespace, &pool);
-        let story = why(&namespace, &name, "Scheduling.NoSuchGroup");
+        let story = namespace.why(&name, "Scheduling.NoSuchGroup");
         assert!(story.to_string().contains(&format!("sbrun.dev/size={}", pool.name)), "what the pool gives: {story:#}");
     }
 }
@@ -129,11 +114,11 @@ fn no_machine_is_to_be_had() {
     let namespace = namespace("1s");
     pool.map(&namespace, "cpu: 1, memory: 1Gi");
     let name = submit(&namespace, &pool);
-    let story = why(&namespace, &name, "Capacity.Spot");
+    let story = namespace.why(&name, "Capacity.Spot");
     assert!(story["evidence"].to_string().contains("UnfulfillableCapacity"), "the cloud's words: {story:#}");
     // By now Karpenter does not even try, and says of the pod only that other pools do not want it.
     std::thread::sleep(std::time::Duration::from_secs(8));
-    why(&namespace, &name, "Capacity.Spot");
+    namespace.why(&name, "Capacity.Spot");
     let mend = json!([{"op": "remove", "path": "/spec/template/metadata/annotations"}]).to_string();
     karpenter().cluster.kubectl_ok(&["patch", "nodepool", &pool.name, "--type=json", "-p", &mend]);
     drop(namespace.sandbox.command(["wait", &name]).exits(0));
@@ -148,7 +133,7 @@ fn a_launch_that_the_cloud_refuses() {
     let namespace = namespace("1s");
     pool.map(&namespace, "cpu: 1, memory: 1Gi");
     let name = submit(&namespace, &pool);
-    let story = why(&namespace, &name, "Capacity.LaunchConfiguration");
+    let story = namespace.why(&name, "Capacity.LaunchConfiguration");
     assert!(story["evidence"].to_string().contains("UnauthorizedOperation"), "the cloud's words: {story:#}");
 }
 
@@ -161,7 +146,7 @@ fn a_machine_that_boots() {
     let namespace = namespace("1s");
     pool.map(&namespace, "cpu: 1, memory: 1Gi");
     let name = submit(&namespace, &pool);
-    let story = why(&namespace, &name, "Node.Booting");
+    let story = namespace.why(&name, "Node.Booting");
     assert!(story["evidence"].to_string().contains("Launched"), "{story:#}");
     drop(namespace.sandbox.command(["wait", &name]).exits(0));
 }

@@ -21,6 +21,7 @@ sizes:
     node_selector: {workload: spot, zone: a}
     tolerations: [{key: workload, operator: Equal, value: spot, effect: NoSchedule}]
     infrastructure_retries: 2
+  moved: {footprint: {cpu: 100m, memory: 128Mi}}
   templated: {footprint: {cpu: 100m, memory: 128Mi}, template: job.json}
 ";
 
@@ -195,7 +196,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ),
         ("fewer tolerations", "/spec/template/spec", json!({"tolerations": []})),
     ] {
-        assert_eq!(create(&namespace, &changed(pointer, value), true), "", "{what}");
+        assert_eq!(create(&namespace, &changed(pointer, &value), true), "", "{what}");
     }
     let not_kubernetes = "retries have one owner";
     let one_size = "a Job runs on the machines of one size";
@@ -234,7 +235,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
         ("every taint", "/spec/template/spec", json!({"tolerations": [{"operator": "Exists"}]}), one_size),
         ("past the scheduler", "/spec/template/spec", json!({"nodeName": "small-1"}), "leave `nodeName` out"),
     ] {
-        let refusal = create(&namespace, &changed(pointer, value), false);
+        let refusal = create(&namespace, &changed(pointer, &value), false);
         assert!(refusal.contains(said), "{what}: {refusal}");
         assert_eq!(refusal.matches("; ").count(), 0, "{what} is one problem: {refusal}");
     }
@@ -258,7 +259,7 @@ fn every_rule_is_kept_whoever_creates_the_job() {
 }
 
 /// Returns the right Job with some fields set; `null` removes one.
-fn changed(pointer: &str, fields: Value) -> Value {
+fn changed(pointer: &str, fields: &Value) -> Value {
     let mut job = job("changed");
     let target = job.pointer_mut(pointer).unwrap();
     for (field, value) in fields.as_object().unwrap() {
@@ -271,7 +272,8 @@ fn changed(pointer: &str, fields: Value) -> Value {
 fn what_is_there_may_be_changed_and_ended_but_not_against_the_rules() {
     let namespace = namespace();
     // Before the policy: it breaks every rule, and it must be able to end and to go.
-    namespace.kubectl(&["create", "job", "older", "--image=x"]);
+    let pod = json!({"restartPolicy": "Never", "nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "x"}]});
+    namespace.apply(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "older"}, "spec": {"template": {"spec": pod}}}));
     drop(namespace.sandbox.command(["setup", "--apply", "--yes"]).exits(0));
     await_policy(&namespace);
     namespace.kubectl(&["label", "job", "older", "team=data"]);
@@ -327,10 +329,17 @@ fn a_user_may_do_all_that_sbrun_does_and_nothing_else() {
     let requests = namespace.cluster.audited(|entry| entry["user"]["username"] == json!(user));
     let forbidden: Vec<&Value> = requests.iter().filter(|entry| entry["responseStatus"]["code"] == 403).collect();
     assert!(forbidden.is_empty(), "{:#}", forbidden[0]);
-    let used: BTreeSet<(String, String)> =
-        requests.iter().filter(|entry| entry["objectRef"]["namespace"] == json!(namespace.name)).map(verb_and_resource).collect();
-    let granted: BTreeSet<(String, String)> = access::JOBS.iter().flat_map(|right| pairs(right, right.verbs)).collect();
-    assert_eq!(used, granted, "the Role is what is used: left what was, right what is allowed");
+    let asked = |place: &Value| -> BTreeSet<(String, String)> {
+        let about = |entry: &&Value| entry["objectRef"]["namespace"] == *place && !entry["objectRef"]["resource"].to_string().contains("selfsubject");
+        requests.iter().filter(about).map(verb_and_resource).collect()
+    };
+    let granted = |rights: &[Right]| -> BTreeSet<(String, String)> { rights.iter().flat_map(|right| pairs(right, right.verbs)).collect() };
+    assert_eq!(asked(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
+    assert_eq!(asked(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
+    assert_eq!(asked(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
+    let mut machines = granted(access::NODES);
+    machines.remove(&("list".to_owned(), "nodeclaims".to_owned())); // asked for only where there are node pools, and this cluster has no Karpenter
+    assert_eq!(asked(&Value::Null), machines);
 
     for (verb, resource) in [
         ("create", "pods"),
@@ -381,6 +390,15 @@ fn do_everything(namespace: &mut Namespace) {
     let waiting = submit(namespace, &["-d", "--template", "claim.json"]);
     run(namespace, &["why", &waiting]);
     drop(namespace.sandbox.command(["submit", "-s", "small", "--secret", "A=missing/key", "flow.py"]).exits(78).says(&["missing"]));
+    // A job whose node is of another size by now: it is looked at by its name.
+    kwok().node("moved-1", "moved", "4", "8Gi");
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let moved = run(namespace, &["submit", "-s", "moved", "-d", "-o", "name", "--template", "template.json", "flow.py"]);
+    eventually("the pod", || run(namespace, &["why", &moved, "-o", "json"]).contains("\"running\""));
+    kwok().kubectl_ok(&["label", "node", "moved-1", "sbrun.dev/size=other", "--overwrite"]);
+    run(namespace, &["why", &moved]);
+    run(namespace, &["cancel", &moved]);
+    run(namespace, &["nodes"]);
     run(namespace, &["list"]);
     run(namespace, &["cancel", &waiting, "--wait"]);
     eventually("the removal", || !run(namespace, &["clean", "-o", "name"]).is_empty());
@@ -451,7 +469,7 @@ fn the_map_is_shared_by_all() {
     drop(namespace.sandbox.command(["setup", "map", "--apply", "--yes"]).exits(0));
     std::fs::remove_file(namespace.sandbox.path("instance-map.yaml")).unwrap();
     let sizes = namespace.sandbox.command(["sizes", "-o", "json"]).exits(0).json();
-    assert_eq!(sizes["sizes"].as_array().unwrap().len(), 4);
+    assert_eq!(sizes["sizes"].as_array().unwrap().len(), 5);
     assert!(sizes["map"].as_str().unwrap().contains("ConfigMap"));
     let policy = namespace.sandbox.command(["setup", "policy"]).exits(0).text();
     assert!(policy.contains("'sbrun.dev/size=templated', 'disk'"), "the template came along: {policy}");

@@ -7,28 +7,6 @@ use crate::common::{
     sandbox::noise,
 };
 
-/// Submits detached with this size and returns the name.
-fn submit(namespace: &Namespace, arguments: &[&str]) -> String {
-    namespace.sandbox.write("flow.py", "print('hello')\n");
-    namespace.sandbox.command([&["submit", "-d", "-o", "name"], arguments, &["flow.py"]].concat()).exits(0).text().trim().to_owned()
-}
-
-/// Asks `why` until the job waits for `reason`, and returns the answer.
-#[track_caller]
-fn why(namespace: &Namespace, name: &str, reason: &str) -> Value {
-    let mut last = Value::Null;
-    let mut tries = 0;
-    while last["reason"] != json!(reason) {
-        last = namespace.sandbox.command(["why", name, "-o", "json"]).exits(0).json();
-        tries += 1;
-        assert!(tries < 180, "never {reason}: {last:#}");
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
-    assert!(!last["evidence"].as_array().unwrap().is_empty(), "no evidence: {last:#}");
-    assert!(last["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{last:#}");
-    last
-}
-
 fn namespace() -> Namespace {
     kwok().namespace()
 }
@@ -38,8 +16,8 @@ fn no_node_carries_the_labels() {
     let namespace = namespace();
     kwok().node("some-other", "some-other", "4", "8Gi");
     namespace.map(&["nowhere"], "");
-    let name = submit(&namespace, &["-s", "nowhere"]);
-    let story = why(&namespace, &name, "Scheduling.NoSuchGroup");
+    let name = namespace.submit(&["-s", "nowhere"]);
+    let story = namespace.why(&name, "Scheduling.NoSuchGroup");
     assert!(story["summary"].as_str().unwrap().contains("sbrun.dev/size"), "{story:#}");
     drop(namespace.sandbox.command(["cancel", &name]).exits(0));
 }
@@ -69,8 +47,8 @@ fn a_taint_is_not_tolerated() {
         "8Gi",
     );
     namespace.map(&["tainted"], "");
-    let name = submit(&namespace, &["-s", "tainted"]);
-    let story = why(&namespace, &name, "Scheduling.Taint");
+    let name = namespace.submit(&["-s", "tainted"]);
+    let story = namespace.why(&name, "Scheduling.Taint");
     assert!(story["next"].to_string().contains("team"), "the toleration to add: {story:#}");
 }
 
@@ -80,11 +58,11 @@ fn the_nodes_are_full() {
     kwok().node("full-1", "full", "1", "256Mi");
     namespace.map(&["full"], "");
     namespace.template(&json!({"kwok.test/run": "1h"}));
-    let first = submit(&namespace, &["-s", "full", "--template", "template.json"]);
-    let second = submit(&namespace, &["-s", "full", "--template", "template.json"]);
-    let third = submit(&namespace, &["-s", "full", "--template", "template.json"]);
+    let first = namespace.submit(&["-s", "full", "--template", "template.json"]);
+    let second = namespace.submit(&["-s", "full", "--template", "template.json"]);
+    let third = namespace.submit(&["-s", "full", "--template", "template.json"]);
     let waiting: Vec<&String> = [&first, &second, &third].into_iter().collect();
-    let story = why(&namespace, waiting[2], "Scheduling.Insufficient");
+    let story = namespace.why(waiting[2], "Scheduling.Insufficient");
     assert!(story.to_string().contains("ana"), "who runs there: {story:#}");
 }
 
@@ -94,8 +72,8 @@ fn a_cordoned_node() {
     kwok().node("cordoned-1", "cordoned", "4", "8Gi");
     kwok().kubectl_ok(&["cordon", "cordoned-1"]);
     namespace.map(&["cordoned"], "");
-    let name = submit(&namespace, &["-s", "cordoned"]);
-    why(&namespace, &name, "Scheduling.Cordoned");
+    let name = namespace.submit(&["-s", "cordoned"]);
+    namespace.why(&name, "Scheduling.Cordoned");
 }
 
 #[test]
@@ -109,8 +87,8 @@ fn a_node_that_is_not_ready() {
                    "conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "container runtime is down"}]},
     }));
     namespace.map(&["unready"], "");
-    let name = submit(&namespace, &["-s", "unready"]);
-    why(&namespace, &name, "Node.NotReady");
+    let name = namespace.submit(&["-s", "unready"]);
+    namespace.why(&name, "Node.NotReady");
 }
 
 #[test]
@@ -133,10 +111,10 @@ fn a_quota_that_is_used_up_makes_it_wait() {
     eventually("the quota's status", || namespace.objects("resourcequotas")[0]["status"]["hard"].is_object());
     namespace.map(&["small"], "");
     namespace.template(&json!({"kwok.test/run": "1h"}));
-    let first = submit(&namespace, &["-s", "small", "--template", "template.json"]);
+    let first = namespace.submit(&["-s", "small", "--template", "template.json"]);
     eventually("the first pod", || namespace.objects("pods").len() == 1);
-    let second = submit(&namespace, &["-s", "small", "--template", "template.json"]);
-    let story = why(&namespace, &second, "Rejected.Quota");
+    let second = namespace.submit(&["-s", "small", "--template", "template.json"]);
+    let story = namespace.why(&second, "Rejected.Quota");
     assert_eq!(story["outcome"], Value::Null, "it may fit later: {story:#}");
     drop(namespace.sandbox.command(["cancel", &first, &second]).exits(0));
 }
@@ -194,7 +172,7 @@ fn a_submission_that_died_half_way_is_shown_and_cleaned() {
     let namespace = namespace();
     namespace.map(&["small"], "");
     namespace.sandbox.write("noise.txt", noise(300_000));
-    let name = submit(&namespace, &["-s", "small"]);
+    let name = namespace.submit(&["-s", "small"]);
     // What a submitter that was killed after its first request leaves.
     namespace.kubectl(&["delete", "job", &name]);
     let dry = namespace.sandbox.command(["submit", "-s", "small", "--key", "half", "--dry-run", "-o", "json", "flow.py"]).exits(0).json();
@@ -204,6 +182,6 @@ fn a_submission_that_died_half_way_is_shown_and_cleaned() {
     namespace.apply(job.clone());
     let name = job["metadata"]["name"].as_str().unwrap();
     drop(namespace.sandbox.command(["clean"]).exits(0).says(&["nothing to remove"])); // for a minute it may still be under way
-    why(&namespace, name, "Submission.Incomplete");
+    namespace.why(name, "Submission.Incomplete");
     assert_eq!(namespace.sandbox.command(["clean"]).exits(0).text().trim(), name);
 }

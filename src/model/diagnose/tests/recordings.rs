@@ -15,6 +15,7 @@ use crate::{
     kubernetes::{
         karpenter,
         observe::{attempt_record, event_record, job_record, neighbour_record, node_record},
+        occupancy,
     },
     model::{
         autoscaler_status::{AutoscalerStatus, KEY, LAST_UPDATED},
@@ -22,6 +23,7 @@ use crate::{
         evidence::{AttemptRecord, EventRecord, Evidence, Maker, NeighbourRecord, WaitingPod},
         launch_plan::Placement,
         node_group::{AccountGroup, Instance, NodeGroup, Scaling, Sighting},
+        occupancy::Occupancy,
         reason::Reason,
         scaling_activity::ScalingActivity,
         story::{Phase, Story},
@@ -29,13 +31,13 @@ use crate::{
 };
 
 /// One moment of a recording.
-struct Moment {
+pub(crate) struct Moment {
     folder: PathBuf,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl Moment {
-    fn open(path: &str) -> Self {
+    pub(crate) fn open(path: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded").join(path);
         let mut moment = Self { folder, now: Timestamp::UNIX_EPOCH };
         let status = moment.status().and_then(|status| status.updated);
@@ -72,7 +74,7 @@ impl Moment {
         Some(groups["AutoScalingGroups"].as_array().expect("a list").iter().map(|group| account_group(group, &activities)).collect())
     }
 
-    fn scaling(&self) -> Scaling {
+    pub(crate) fn scaling(&self) -> Scaling {
         let seen = |at| move |value| Sighting::Seen { value, at };
         let events: Vec<EventRecord> =
             self.events().into_iter().filter(|event| matches!(event.object_kind.as_str(), "ConfigMap" | "NodeClaim")).collect();
@@ -85,6 +87,10 @@ impl Moment {
             claims: claims.unwrap_or_default(),
             events,
         }
+    }
+
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        occupancy::of_lists(&self.json("nodes").expect("nodes"), &self.json("pods").expect("pods"), self.now)
     }
 
     /// Returns the evidence on a job, whose plan names the node group `group`, if any.

@@ -101,7 +101,14 @@ fn waiting_for_capacity() -> Vec<Scenario> {
     let demand = "We currently do not have sufficient r7i.4xlarge capacity (InsufficientInstanceCapacity)";
     let quota = "You have requested more vCPU capacity than your current vCPU limit (VcpuLimitExceeded)";
     let fleet = "InvalidFleetConfiguration - Your requested instance type is not supported in your requested Availability Zone";
+    let of_another = resting(|account, _| {
+        account.desired_size = 2;
+        account.instances = vec![mk_instance("Pending")];
+        let failed = mk_launch(20, "Failed", ".  Status Reason: InsufficientInstanceCapacity");
+        account.activities = Some(vec![failed, mk_launch(15, "PreInService", ": i-0abc")]);
+    });
     vec![
+        scenario("another job's launch failed", of_another, Waits(NodeBooting, Phase::Booting)),
         scenario("no spot machine", no_capacity(), Waits(CapacitySpot, Phase::Pending)),
         scenario("no machine", failing(demand), Waits(CapacityOnDemand, Phase::Pending)),
         scenario("quota of the account", failing(quota), Waits(CapacityQuota, Phase::Pending)),
@@ -153,7 +160,16 @@ fn machines() -> Vec<Scenario> {
         let node = mk_unready(150).with(|node| (node.created, node.provider_id) = (Some(at(150)), Some("aws:///eu-west-1a/i-0abc".into())));
         evidence.nodes = Some(vec![node]);
     });
+    let given_up = booting.clone().with(|evidence| {
+        let message = "Removed unregistered node aws:///eu-west-1a/i-0old";
+        evidence.scaling.events =
+            vec![mk_event(("ConfigMap", "cluster-autoscaler-status"), "DeleteUnregistered", message, "cluster-autoscaler", at(120))];
+        if let Sighting::Seen { value: groups, .. } = &mut evidence.scaling.account {
+            groups[0].activities.get_or_insert_default().push(mk_launch(5, "Successful", ": i-0old"));
+        }
+    });
     vec![
+        scenario("machine given up, another one tried", given_up, Waits(NodeNeverJoined, Phase::Booting)),
         scenario("machine ordered", ordered, Waits(ScaleUpTriggered, Phase::Pending)),
         scenario("machine boots", booting.clone(), Waits(NodeBooting, Phase::Booting)),
         scenario("machine boots, as the autoscaler sees it", unregistered, Waits(NodeBooting, Phase::ScalingUp)),
