@@ -14,7 +14,7 @@ pub use record::{
     quota_records,
 };
 
-pub(in crate::kubernetes) use record::{allocatable, taint_record};
+pub(in crate::kubernetes) use record::{allocatable, taint_record, toleration_record};
 pub(in crate::kubernetes) use surroundings::unseen;
 pub use survey::survey;
 
