@@ -3,3 +3,4 @@
 mod bad_input;
 mod help;
 mod local;
+mod nodes;

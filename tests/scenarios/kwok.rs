@@ -4,6 +4,8 @@ mod clean;
 mod cloud;
 mod endings;
 mod karpenter;
+mod nodes;
 mod setup;
 mod submit;
+mod terminal;
 mod waiting;

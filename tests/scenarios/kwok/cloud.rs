@@ -2,5 +2,6 @@
 
 mod capacity;
 mod growth;
+mod nodes;
 mod recorded;
 mod waiting;
