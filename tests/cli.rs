@@ -3,4 +3,8 @@
 mod bad_input;
 mod help;
 mod local;
+<<<<<<< HEAD
 mod set_up;
+=======
+mod nodes;
+>>>>>>> nodes
