@@ -3,8 +3,5 @@
 mod bad_input;
 mod help;
 mod local;
-<<<<<<< HEAD
-mod set_up;
-=======
 mod nodes;
->>>>>>> nodes
+mod set_up;
