@@ -27,10 +27,12 @@ impl Terminal {
         let mut command = terminal.tmux();
         command.args(["-u", "-f", "/dev/null", "new-session", "-d", "-x", &width.to_string(), "-y", &height.to_string(), "sh"]);
         command.env_clear().envs(sbrun.get_envs().filter_map(|(name, value)| Some((name, value?)))).env_remove("COLUMNS");
-        command.env("PS1", PROMPT).env("LANG", "C.UTF-8").current_dir(sandbox.path(""));
+        command.env("LANG", "C.UTF-8").current_dir(sandbox.path(""));
         ok(&mut command);
+        // Two halves, so that the line itself does not look like the prompt.
+        let (left, right) = PROMPT.split_at(3);
+        terminal.type_line(&format!("PS1='{left}''{right}'; alias sbrun={SBRUN}; clear"));
         terminal.until(PROMPT);
-        terminal.type_line(&format!("alias sbrun={SBRUN}; clear"));
         terminal
     }
 

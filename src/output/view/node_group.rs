@@ -187,14 +187,13 @@ impl NodeGroups {
     /// Returns what the table does not say: why groups do not grow, when idle nodes go, and what is not known.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
         let mut told_down = false;
-        for entry in &self.node_groups {
-            let name = entry.title();
-            lines.extend(entry.hindrance(&mut told_down).map(|told| format!("{name}: {told}")));
-            lines.extend(entry.departures(self.time).map(|told| format!("{name}: {told}")));
-            lines.extend(entry.unknown.iter().map(|told| format!("{name}: not known: {told}")));
-        }
+        let of = |entry: &NodeGroupEntry, told: String| format!("{}: {told}", entry.title());
+        let mut lines: Vec<String> =
+            self.node_groups.iter().filter_map(|entry| entry.hindrance(&mut told_down).map(|told| of(entry, told))).collect();
+        lines.extend(self.node_groups.iter().filter_map(|entry| entry.departures(self.time).map(|told| of(entry, told))));
+        let unknown = |entry: &'_ NodeGroupEntry| entry.unknown.iter().map(|told| of(entry, format!("not known: {told}"))).collect::<Vec<_>>();
+        lines.extend(self.node_groups.iter().flat_map(unknown));
         lines.extend(self.unknown.iter().map(|told| format!("not known: {told}")));
         lines
     }

@@ -45,7 +45,7 @@ fn the_live_view_follows_the_cluster_and_the_terminal() {
     terminal.press("q");
     let screen = terminal.until("ready>");
     assert!(!screen.contains("q quits"), "the terminal is given back as it was:\n{screen}");
-    terminal.type_line("stty -a | grep -c -e ' icanon' -e ' echo '");
+    terminal.type_line("stty -a | tr ' ;' '\\n\\n' | grep -c -x -e icanon -e echo");
     terminal.until("\n2\n");
 }
 
@@ -70,7 +70,7 @@ fn a_signal_gives_the_terminal_back() {
     nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
     let screen = terminal.until("it exits 143");
     assert!(!screen.contains("q quits"), "{screen}");
-    terminal.type_line("stty -a | grep -c -e ' icanon' -e ' echo '");
+    terminal.type_line("stty -a | tr ' ;' '\\n\\n' | grep -c -x -e icanon -e echo");
     terminal.until("\n2\n");
 }
 

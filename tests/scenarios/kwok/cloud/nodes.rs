@@ -99,7 +99,7 @@ fn without_access_to_the_account_the_autoscaler_tells() {
 fn a_denied_call_is_told_and_the_rest_is_shown() {
     let group = cloud().group("nodes-deny", &json!({}));
     let namespace = namespace(&group);
-    namespace.refuse("access-denied", &json!({"actions": ["DescribeScalingActivities"]}));
+    namespace.refuse("access-denied", &json!({"actions": ["autoscaling:DescribeScalingActivities"]}));
     let output = namespace.sandbox.command(["nodes", "-o", "json"]).exits(0);
     let seen = output.json();
     assert_eq!(seen["node_groups"][0]["desired_size"], 0, "{seen:#}");
