@@ -53,7 +53,7 @@ fn a_footprint_is_measured_on_a_node_that_is_there() {
 #[test]
 fn a_map_that_is_there_is_added_to_and_never_overwritten_without_a_yes() {
     let cloud = cloud();
-    let (one, _two) = (cloud.group("init-one", &json!({})), cloud.group("init-two", &json!({})));
+    let (one, _two) = (cloud.group("init-one", &json!({})), cloud.group("init-two", &json!({"spot": true})));
     let namespace = cloud.namespace();
     namespace.map_groups(&[&one]);
     let before = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
