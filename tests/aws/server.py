@@ -20,7 +20,8 @@ test never reach another, nor the autoscaler. Signatures are not checked. Orders
     /control/faults            {"access_key", "refusal", "actions", "times"}: the next `times` calls (or all) are refused
     /control/call              {"service", "operation", "parameters"}: any call that boto3 knows
 
-GET /control/groups answers with the steering of all groups, /control/calls?ACCESS_KEY with its calls so far.
+GET /control/machines answers, by group, with its steering and its instances in service; /control/calls?ACCESS_KEY with
+its calls so far.
 """
 
 import argparse
@@ -117,8 +118,11 @@ def obey(method, path, query, order):
     if where == ["groups"] and method == "POST":
         return create(order)
     with groups.LOCK:
-        if where == ["groups"]:
-            return groups.STEERING
+        if where == ["machines"]:
+            known = models.autoscaling_backends[ACCOUNT][REGION].autoscaling_groups
+            return {name: {"order": groups.STEERING.get(name, {}), "in_service": [state.instance.id for state in it.instance_states
+                                                                                  if state.lifecycle_state == "InService"]}
+                    for name, it in known.items()}
         if where == ["calls"]:
             return CALLS.get(query, [])
         if where == ["history"]:

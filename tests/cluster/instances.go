@@ -54,32 +54,36 @@ func (d *instanceDriver) run(ctx context.Context) {
 }
 
 func (d *instanceDriver) once() error {
-	groups, err := d.aws.groups()
+	found, err := d.aws.inService()
 	if err != nil {
 		return err
 	}
-	orders, err := d.aws.steering()
-	if err != nil {
-		return err
+	alive, due := make(map[string]bool), make(map[string]steering)
+	for _, group := range found {
+		for _, id := range group.Instances {
+			alive[id] = true
+			if _, seen := d.began[id]; !seen {
+				d.began[id] = time.Now()
+			}
+			at := d.began[id].Add(time.Duration(group.Order.JoinSeconds * float64(time.Second)))
+			if d.running[id] == nil && !group.Order.NeverJoin && !time.Now().Before(at) {
+				due[id] = group.Order
+			}
+		}
 	}
-	alive := make(map[string]bool)
-	for _, group := range groups {
-		order := orders[group.Name]
-		for _, i := range group.Instances {
-			if i.State != "InService" {
-				continue
+	if len(due) > 0 {
+		groups, err := d.aws.groups()
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			for _, i := range group.Instances {
+				if order, is := due[i.ID]; is {
+					node := join(group, i, order)
+					d.running[i.ID] = &machine{node: node.Name}
+					d.running[i.ID].do(d.log, "starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
+				}
 			}
-			alive[i.ID] = true
-			if _, seen := d.began[i.ID]; !seen {
-				d.began[i.ID] = time.Now()
-			}
-			due := d.began[i.ID].Add(time.Duration(order.JoinSeconds * float64(time.Second)))
-			if d.running[i.ID] != nil || order.NeverJoin || time.Now().Before(due) {
-				continue
-			}
-			node := join(group, i, order)
-			d.running[i.ID] = &machine{node: node.Name}
-			d.running[i.ID].do(d.log, "starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
 		}
 	}
 	for id, m := range d.running {

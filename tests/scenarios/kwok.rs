@@ -2,8 +2,12 @@
 
 mod clean;
 mod cloud;
+mod doctor;
 mod endings;
+mod init;
 mod karpenter;
+mod nodes;
 mod setup;
 mod submit;
+mod terminal;
 mod waiting;

@@ -8,7 +8,6 @@ use kube::{Api, api::ListParams};
 
 use super::{Detail, event_record, merge, neighbour_record, node_record, quota_records, scaling};
 use crate::{
-    environment,
     kubernetes::{
         connect::Cluster,
         error::{is_forbidden, is_garbled, status},
@@ -55,7 +54,7 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
         evidence.quotas = quotas;
     }
     if let Some(nodes) = noting(evidence, nodes) {
-        merge::nodes(evidence, nodes, environment::now());
+        merge::nodes(evidence, nodes, cluster.now());
     }
     if is_over {
         return;

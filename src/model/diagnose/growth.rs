@@ -62,7 +62,9 @@ impl Growth {
         let refusal = Refusal::of(pod);
         let coming = machine::coming(inquiry, pod.attempt, nodes);
         let open = all_known(&groups) && each_is_open;
-        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes, open));
+        // An autoscaler that does not know the group, or has stopped, has said nothing about it.
+        let heard = hindered.iter().all(|cause| !matches!(cause.reason, Reason::ScaleUpGroupNotDiscovered | Reason::ScaleUpAutoscalerDown));
+        let refused = refusal.as_ref().filter(|_| heard).and_then(|refusal| refusal.for_good(&groups, nodes, open));
         hindered.extend(refusal.as_ref().and_then(|refusal| refusal.for_now(&groups)));
         // Of machines that never become nodes one more is no better.
         let joins = failing.iter().all(|cause| cause.reason != Reason::NodeNeverJoined);

@@ -22,6 +22,10 @@ const NARROW: usize = 60;
 const WIDEST_MACHINE: usize = 3;
 /// The most lines of the chart.
 const HIGHEST_CHART: usize = 8;
+/// The fewest, where sentences want the room as well.
+const LOWEST_CHART: usize = 3;
+/// From so many lines on chart and sentences share the room.
+const ROOM_FOR_BOTH: usize = 10;
 /// Lines of the chart beside its columns: title and axis.
 const CHART_EXTRA: usize = 3;
 /// Width of the column of scale states.
@@ -142,7 +146,9 @@ impl WatchView {
         let legend = self.legend(width);
         let sentences: Vec<Line<'_>> = self.sentences(width);
         let room = height.saturating_sub(lines.len() + legend.len() + 1);
-        let chart = self.chart(width, room.saturating_sub(sentences.len() + 1).min(HIGHEST_CHART + CHART_EXTRA));
+        // The chart gets what the sentences leave, but they do not crowd it out where there is room for some of both.
+        let least = if room >= ROOM_FOR_BOTH { LOWEST_CHART + CHART_EXTRA } else { 0 };
+        let chart = self.chart(width, room.saturating_sub(sentences.len() + 1).max(least).min(HIGHEST_CHART + CHART_EXTRA));
         let for_sentences = room.saturating_sub(if chart.is_empty() { 0 } else { chart.len() + 1 });
         for block in [sentences.into_iter().take(for_sentences).collect(), chart] {
             if !block.is_empty() && lines.len() + block.len() + legend.len() < height {

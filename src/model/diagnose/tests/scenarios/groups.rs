@@ -130,7 +130,12 @@ fn autoscaler() -> Vec<Scenario> {
     let missing = resting(|account, _| account.name = "flows-xlarge-2".into());
     vec![
         scenario("back-off", backoff, Waits(ScaleUpBackoff, Phase::Pending)),
-        scenario("group not discovered", unknown_group, Waits(ScaleUpGroupNotDiscovered, Phase::Pending)),
+        scenario("group not discovered", unknown_group.clone(), Waits(ScaleUpGroupNotDiscovered, Phase::Pending)),
+        scenario(
+            "group not discovered, and others refuse",
+            refused(unknown_group, "4 node(s) had untolerated taint(s)"),
+            Waits(ScaleUpGroupNotDiscovered, Phase::Pending),
+        ),
         scenario("autoscaler silent", stale, Waits(ScaleUpAutoscalerDown, Phase::Pending)),
         scenario("no autoscaler", absent, Waits(ScaleUpAutoscalerDown, Phase::Pending)),
         scenario("no such group in the account", missing, Waits(SchedulingNoSuchGroup, Phase::Pending)),
