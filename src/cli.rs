@@ -133,6 +133,10 @@ pub enum Command {
     Sizes(commands::sizes::SizesArgs),
     /// Print or apply what a cluster needs: namespace, rights, admission policy
     Setup(Box<commands::setup::SetupArgs>),
+    /// Make an instance map of the node groups that are there
+    Init(Box<commands::init::InitArgs>),
+    /// Find what is wrong with map, account, autoscaler and cluster, and what mends it
+    Doctor(commands::doctor::DoctorArgs),
     /// Show settings with their origin
     Config(commands::config::ConfigArgs),
     /// Show the versions of sbrun and of the cluster

@@ -4,7 +4,9 @@ pub mod cancel;
 pub mod clean;
 pub mod config;
 pub mod context;
+pub mod doctor;
 pub mod generate;
+pub mod init;
 pub mod interrupt;
 pub mod list;
 pub mod logs;
@@ -35,6 +37,8 @@ pub async fn run(command: Command, context: &Context, ui: &mut Ui) -> Result<Exi
         Command::Nodes(arguments) => nodes::nodes(&arguments, context, ui).await,
         Command::Setup(arguments) => setup::setup(&arguments, context, ui).await,
         Command::Sizes(arguments) => sizes::sizes(&arguments, context, ui).await,
+        Command::Init(arguments) => init::init(&arguments, context, ui).await,
+        Command::Doctor(arguments) => doctor::doctor(&arguments, context, ui).await,
         Command::Config(arguments) => config::config(&arguments, context, ui).await,
         Command::Version(arguments) => version::version(&arguments, context, ui).await,
         Command::Completions(arguments) => generate::completions(&arguments, ui),

@@ -6,6 +6,7 @@ pub mod cluster_autoscaler;
 pub mod connect;
 pub mod credential;
 pub mod error;
+pub mod inspection;
 pub mod jobs;
 pub mod karpenter;
 pub mod labels;

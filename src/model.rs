@@ -3,9 +3,11 @@
 //! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
 
 pub mod access;
+pub mod autoscaler_deployment;
 pub mod autoscaler_status;
 pub mod autoscaler_tags;
 pub mod diagnose;
+pub mod doctor;
 pub mod duration;
 pub mod evidence;
 pub mod exit_code;
@@ -27,6 +29,7 @@ pub mod node_taints;
 pub mod occupancy;
 pub mod outcome;
 pub mod package;
+pub mod proposal;
 pub mod python_imports;
 pub mod quantity;
 pub mod reason;

@@ -4,3 +4,4 @@ mod bad_input;
 mod help;
 mod local;
 mod nodes;
+mod set_up;

@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::context::Context;
 use crate::{
-    environment::now,
     error::{Error, Result},
     kubernetes::{
         checks,
@@ -88,7 +87,7 @@ pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Resul
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
     let cluster = context.connect_for_jobs(ui).await?;
     let user = if arguments.mine { Some(context.user(Some(&cluster)).await.label) } else { None };
-    let now = now();
+    let now = cluster.now();
     let selector = (!arguments.labels.is_empty()).then(|| arguments.labels.join(","));
     let filter = ListFilter { user, size: arguments.size.clone(), selector, since: since.map(|since| now - since), include_prefect: true };
     let records = jobs::list(&cluster, &filter).await?;

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::{context::Context, references::Referrer};
 use crate::{
-    environment::now,
     error::Result,
     follow::{Detail, RunningJob, cluster::ClusterJob},
     model::{diagnose::diagnose, evidence::Evidence, exit_code::ExitCode},
@@ -37,9 +36,10 @@ pub async fn why(arguments: &WhyArgs, context: &Context, ui: &mut Ui) -> Result<
     if evidence.job.as_ref().is_some_and(|job| job.finished.is_none()) {
         job.ask_account(&mut evidence, ACCOUNT).await;
     }
-    let story = diagnose(&evidence, now());
+    let now = job.now();
+    let story = diagnose(&evidence, now);
     let report = JobReport::new(&evidence, &story);
     let name = report.name.clone();
-    ui.show(&report, |ui| story_block(&evidence, &story, now(), ui.data_painter()), || name.into_iter().collect())?;
+    ui.show(&report, |ui| story_block(&evidence, &story, now, ui.data_painter()), || name.into_iter().collect())?;
     Ok(ExitCode::SUCCESS)
 }

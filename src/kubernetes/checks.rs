@@ -3,7 +3,7 @@
 //! What the creation itself would say (namespace, admission, the right to create Jobs) is not asked twice: a detached
 //! submission that needs nothing else costs one look at the quotas.
 
-mod permissions;
+pub(in crate::kubernetes) mod permissions;
 mod quota;
 mod references;
 

@@ -29,7 +29,7 @@ use crate::{
         retry::{CallError, Patience},
     },
     model::{
-        duration,
+        access, duration,
         evidence::{ConditionRecord, EventRecord},
         node_group::{INSTANCE_TYPE, NODE_POOL, NodeClaim, NodePool, Requirement, Sighting, ZONE, is_spot},
         node_pool::is_claim_of,
@@ -39,7 +39,7 @@ use crate::{
 /// Group and version of Karpenter's kinds.
 const API_VERSION: &str = "karpenter.sh/v1";
 /// Namespace of the events about its objects, which have none themselves.
-const EVENTS: &str = "default";
+const EVENTS: &str = access::NODE_EVENTS_NAMESPACE;
 /// Kind of its objects that stand for one machine each.
 const NODE_CLAIM: &str = "NodeClaim";
 

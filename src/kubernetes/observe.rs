@@ -14,7 +14,7 @@ pub use record::{
     quota_records,
 };
 
-pub(in crate::kubernetes) use record::{allocatable, taint_record};
+pub(in crate::kubernetes) use record::{allocatable, taint_record, toleration_record};
 pub(in crate::kubernetes) use surroundings::unseen;
 pub use survey::survey;
 
@@ -69,7 +69,7 @@ pub async fn observe(
         cluster.read(&jobs, name, patience, &reading_job),
         cluster.read_all(&pods, ListParams::default().labels(&selector), patience, &reading_pods),
     );
-    let now = environment::now();
+    let now = cluster.now();
     let job = job.map_err(|error| explain(error, &reading_job))?;
     if evidence.log_tail.is_none() {
         evidence.log_tail = job.as_ref().and_then(kept_log_tail);

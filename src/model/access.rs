@@ -51,8 +51,8 @@ pub const JOBS: &[Right] = &[
 pub const NODES: &[Right] = &[
     right("", "nodes", &["get", "list"], "labels, taints, what would fit, which are idle"),
     right("", "pods", &["list"], "what fills the nodes of a size"),
-    right("karpenter.sh", "nodepools", &["get", "list"], "limits and state of Karpenter's node pools"),
-    right("karpenter.sh", "nodeclaims", &["get", "list"], "machines that Karpenter is starting"),
+    right("karpenter.sh", "nodepools", &["list"], "limits and state of Karpenter's node pools"),
+    right("karpenter.sh", "nodeclaims", &["list"], "machines that Karpenter is starting"),
 ];
 
 /// In [`AUTOSCALER_NAMESPACE`]: what the Cluster Autoscaler says of the node groups.

@@ -26,6 +26,34 @@ pub fn top() -> String {
     )
 }
 
+/// Returns the part below `sbrun doctor --help`.
+#[must_use]
+pub fn doctor() -> String {
+    "Exit status:\n   0  nothing keeps jobs from running; warnings and unknowns may be there\n  78  something does\n\n\
+     Examples:\n  \
+     sbrun doctor                         everything, of all sizes\n  \
+     sbrun doctor --size xlarge           what this size lacks, also one that the map does not have yet\n  \
+     sbrun doctor --offline --map FILE    the map alone, as a pipeline checks it\n  \
+     sbrun doctor -v                      also what is as it should be\n  \
+     sbrun doctor -o json                 for machines: code, severity, subject, remedies\n\n\
+     Nothing is changed: Jobs are only asked about, in dry runs. The checks are listed in docs/doctor.md."
+        .to_owned()
+}
+
+/// Returns the part below `sbrun init --help`.
+#[must_use]
+pub fn init() -> String {
+    "Examples:\n  \
+     sbrun init                                        ask, and write instance-map.yaml here\n  \
+     sbrun init --print                                only show what it would be\n  \
+     sbrun init --group flows-xl --name flows-xl=xlarge --image registry.example/flows:1 --yes\n  \
+     sbrun init --map prod/instance-map.yaml           add the sizes that this map lacks\n\n\
+     A map that is there is added to and otherwise left as it is. It is never overwritten without a yes: without a terminal that is `--yes`.\n\
+     Groups are found by the tags of the Cluster Autoscaler, by its status, by Karpenter's node pools and by the nodes themselves;\n\
+     without rights in AWS, or without a cluster, the rest has to do."
+        .to_owned()
+}
+
 /// Returns the part below `sbrun setup --help`.
 #[must_use]
 pub fn setup() -> String {

@@ -167,6 +167,30 @@ pub fn check_entries(entries: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
+/// Returns the text of a map's file; none when there is no such file.
+pub fn text(path: &Path, environment: &Environment) -> Result<Option<String>> {
+    let path = from_working_directory(path, environment);
+    if !may_be_there(&path) {
+        return Ok(None);
+    }
+    read(&path, environment).map(Some).map_err(|refusal| refusal.into_error(None))
+}
+
+/// Returns the map that a text would be as this file, with the templates that lie beside it.
+pub fn parse_text(text: &str, path: &Path, environment: &Environment) -> Result<InstanceMap> {
+    parse(InstanceMap::parse, text, &from_working_directory(path, environment), environment)
+}
+
+/// Writes the text of a map, whole or not at all.
+pub fn write(path: &Path, text: &str, environment: &Environment) -> Result<()> {
+    let path = from_working_directory(path, environment);
+    // A link stays a link: what it leads to is written.
+    let path = path.canonicalize().unwrap_or(path);
+    let beside = path.with_extension("yaml.new");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
+    written.map_err(|error| Error::failed(format!("cannot write `{}`", shown(&path, environment))).caused_by(error))
+}
+
 /// Returns the defaults of the user's own map; none when there is no such map.
 pub fn user_defaults(environment: &Environment) -> Result<Defaults> {
     Ok(user_map(environment)?.map_or_else(Defaults::default, |(map, _)| map.defaults))

@@ -9,20 +9,23 @@ A request is refused, or counted, by the access key that signed it: each test ha
 test never reach another, nor the autoscaler. Signatures are not checked. Orders are POSTed as JSON, and done when answered:
 
     /control/groups            {"name", "instance_type", "min", "max", "desired", "labels", "taints", "tags", "spot", "zones",
-                                "cluster", "parameters"}: a group as the Cluster Autoscaler finds it; parameters go to
-                                CreateAutoScalingGroup as they are
+                                "cluster", "parameters", "copies"}: a group as the Cluster Autoscaler finds it; parameters go to
+                                CreateAutoScalingGroup as they are; of copies NAME-1, NAME-2, ... there may be hundreds
     /control/groups/NAME       {"boot_seconds", "stop_seconds", "failure", "retry_seconds", ...}: steers a group, see groups.py;
                                 other keys are for whoever turns its instances into nodes
     /control/groups/NAME/lose  {"instance", "loss"}: an instance (or the first) is taken; loss of words.LOSSES
+    /control/groups/NAME/remove     the group is gone with its copies, and so are its machines
     /control/groups/NAME/attributes  {"desired_capacity_type": ...}: what moto has no parameter for
     /control/history           [activities]: things that happened earlier
     /control/faults            {"access_key", "refusal", "actions", "times"}: the next `times` calls (or all) are refused
     /control/call              {"service", "operation", "parameters"}: any call that boto3 knows
 
-GET /control/groups answers with the steering of all groups, /control/calls?ACCESS_KEY with its calls so far.
+GET /control/machines answers, by group, with its steering and its instances in service; /control/calls?ACCESS_KEY with
+its calls so far.
 """
 
 import argparse
+import copy
 import datetime
 import io
 import json
@@ -32,6 +35,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from xml.sax.saxutils import escape
 
 import boto3
@@ -81,6 +85,12 @@ def create(order):
         parameters["LaunchTemplate"] = template
     parameters |= order.get("parameters", {})
     client("autoscaling").create_auto_scaling_group(**parameters)
+    with groups.LOCK:
+        for number in range(order.get("copies", 0)):
+            twin = copy.copy(group(name))
+            twin.name, twin._id, twin.instance_states = f"{name}-{number + 1}", str(uuid.uuid4()), []
+            twin.tags = [{**tag, "ResourceId": twin.name} for tag in twin.tags]
+            twin.autoscaling_backend.autoscaling_groups[twin.name] = twin
 
 
 def group(name):
@@ -90,7 +100,7 @@ def group(name):
 def remember(activities):
     """Activities of the past; times are RFC 3339, everything but group, status and start has a default."""
     for past in activities:
-        past = {"ActivityId": str(groups.uuid.uuid4()), "Description": "Launching a new EC2 instance: i-0123456789abcdef0", "Cause": "",
+        past = {"ActivityId": str(uuid.uuid4()), "Description": "Launching a new EC2 instance: i-0123456789abcdef0", "Cause": "",
                 "Progress": 100, "Details": json.dumps({"Availability Zone": "us-east-1a"}), **past}
         for key in ("StartTime", "EndTime"):
             if key in past:
@@ -108,8 +118,11 @@ def obey(method, path, query, order):
     if where == ["groups"] and method == "POST":
         return create(order)
     with groups.LOCK:
-        if where == ["groups"]:
-            return groups.STEERING
+        if where == ["machines"]:
+            known = models.autoscaling_backends[ACCOUNT][REGION].autoscaling_groups
+            return {name: {"order": groups.STEERING.get(name, {}), "in_service": [state.instance.id for state in it.instance_states
+                                                                                  if state.lifecycle_state == "InService"]}
+                    for name, it in known.items()}
         if where == ["calls"]:
             return CALLS.get(query, [])
         if where == ["history"]:
@@ -128,6 +141,11 @@ def obey(method, path, query, order):
             if where[2:] == ["attributes"]:
                 for key, value in order.items():
                     setattr(it, key, value)
+                return None
+            if where[2:] == ["remove"]:
+                known = it.autoscaling_backend.autoscaling_groups
+                for gone in [other for other in known if other == it.name or re.fullmatch(re.escape(it.name) + r"-\d+", other)]:
+                    del known[gone]
                 return None
             if not where[2:]:
                 groups.STEERING.setdefault(it.name, {}).update(order)
@@ -177,7 +195,7 @@ def application(environ, start):
             status, code, message = refused
             kind = "Sender" if status < 500 else "Receiver"
             return respond(start, f"{status} Refused", "text/xml", f'<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error>'
-                           f"<Type>{kind}</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error><RequestId>{groups.uuid.uuid4()}</RequestId></ErrorResponse>")
+                           f"<Type>{kind}</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error><RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>")
         environ["wsgi.input"] = io.BytesIO(body)
         return list(MOTO(environ, start))
 

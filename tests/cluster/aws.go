@@ -207,12 +207,18 @@ type steering struct {
 	Labels        map[string]string `json:"node_labels"`     // labels that the node has and the group's tags do not tell
 }
 
-func (a *aws) steering() (map[string]steering, error) {
-	response, err := a.client.Get(a.endpoint + "/control/groups")
+// inService is what the API's orders tell of a group, at less cost than describing it.
+type inService struct {
+	Order     steering `json:"order"`
+	Instances []string `json:"in_service"`
+}
+
+func (a *aws) inService() (map[string]inService, error) {
+	response, err := a.client.Get(a.endpoint + "/control/machines")
 	if err != nil {
 		return nil, err
 	}
 	defer response.Body.Close()
-	found := make(map[string]steering)
+	found := make(map[string]inService)
 	return found, json.NewDecoder(response.Body).Decode(&found)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type instanceDriver struct {
 	machines machines
 	began    map[string]time.Time // instance -> seen in service
 	running  map[string]*machine  // by instance
+	log      io.Writer
 }
 
 // machine is what becomes of one instance. Starting and stopping takes time, and others do not wait for it.
@@ -38,46 +40,50 @@ type machine struct {
 	gone atomic.Bool
 }
 
-func newInstanceDriver(endpoint string, m machines) *instanceDriver {
-	return &instanceDriver{aws: &aws{endpoint: endpoint, accessKey: "instances"}, machines: m, began: make(map[string]time.Time), running: make(map[string]*machine)}
+func newInstanceDriver(endpoint string, m machines, log io.Writer) *instanceDriver {
+	return &instanceDriver{aws: &aws{endpoint: endpoint, accessKey: "instances"}, machines: m, began: make(map[string]time.Time), running: make(map[string]*machine), log: log}
 }
 
 func (d *instanceDriver) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.once(); err != nil {
-			fmt.Fprintln(os.Stderr, "instances:", err)
+			fmt.Fprintln(d.log, err)
 		}
 		time.Sleep(300 * time.Millisecond)
 	}
 }
 
 func (d *instanceDriver) once() error {
-	groups, err := d.aws.groups()
+	found, err := d.aws.inService()
 	if err != nil {
 		return err
 	}
-	orders, err := d.aws.steering()
-	if err != nil {
-		return err
+	alive, due := make(map[string]bool), make(map[string]steering)
+	for _, group := range found {
+		for _, id := range group.Instances {
+			alive[id] = true
+			if _, seen := d.began[id]; !seen {
+				d.began[id] = time.Now()
+			}
+			at := d.began[id].Add(time.Duration(group.Order.JoinSeconds * float64(time.Second)))
+			if d.running[id] == nil && !group.Order.NeverJoin && !time.Now().Before(at) {
+				due[id] = group.Order
+			}
+		}
 	}
-	alive := make(map[string]bool)
-	for _, group := range groups {
-		order := orders[group.Name]
-		for _, i := range group.Instances {
-			if i.State != "InService" {
-				continue
+	if len(due) > 0 {
+		groups, err := d.aws.groups()
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			for _, i := range group.Instances {
+				if order, is := due[i.ID]; is {
+					node := join(group, i, order)
+					d.running[i.ID] = &machine{node: node.Name}
+					d.running[i.ID].do(d.log, "starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
+				}
 			}
-			alive[i.ID] = true
-			if _, seen := d.began[i.ID]; !seen {
-				d.began[i.ID] = time.Now()
-			}
-			due := d.began[i.ID].Add(time.Duration(order.JoinSeconds * float64(time.Second)))
-			if d.running[i.ID] != nil || order.NeverJoin || time.Now().Before(due) {
-				continue
-			}
-			node := join(group, i, order)
-			d.running[i.ID] = &machine{node: node.Name}
-			d.running[i.ID].do("starting", false, func() error { return d.machines.start(node, !order.NeverReady) })
 		}
 	}
 	for id, m := range d.running {
@@ -85,19 +91,19 @@ func (d *instanceDriver) once() error {
 		case m.gone.Load():
 			delete(d.running, id)
 		case !alive[id] && !m.busy.Load():
-			m.do("stopping", true, func() error { return d.machines.stop(m.node) })
+			m.do(d.log, "stopping", true, func() error { return d.machines.stop(m.node) })
 		}
 	}
 	return nil
 }
 
 // do works on a machine beside others. What failed is tried again: a machine that could not start is gone.
-func (m *machine) do(what string, isEnd bool, work func() error) {
+func (m *machine) do(log io.Writer, what string, isEnd bool, work func() error) {
 	m.busy.Store(true)
 	go func() {
 		err := work()
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "instances: %s %s: %v\n", what, m.node, err)
+			fmt.Fprintf(log, "%s %s: %v\n", what, m.node, err)
 		}
 		m.gone.Store(isEnd == (err == nil))
 		m.busy.Store(false)
@@ -156,7 +162,7 @@ func newInstances() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return untilAsked(newInstanceDriver(o.endpoint, &kwokMachines{client}).run)
+			return untilAsked(newInstanceDriver(o.endpoint, &kwokMachines{client}, os.Stderr).run)
 		}}
 	o.add(c)
 	return c

@@ -148,12 +148,17 @@ func (o *realTier) addNode(text string, f *family) (*node, error) {
 
 // driveInstances makes real machines of the instances of Auto Scaling groups.
 func (o *realTier) driveInstances() {
-	client, err := (&awsFlags{kubeconfig: filepath.Join(o.dir, "admin.kubeconfig")}).client()
+	log, err := os.OpenFile(filepath.Join(o.dir, "logs", "instances.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "instances:", err)
 		return
 	}
-	newInstanceDriver(o.awsEndpoint, &realMachines{o.orders, client}).run(context.Background())
+	client, err := (&awsFlags{kubeconfig: o.userConfig("admin")}).client()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "instances:", err)
+		return
+	}
+	newInstanceDriver(o.awsEndpoint, &realMachines{o.orders, client}, log).run(context.Background())
 }
 
 // realMachines are kubelets, each with a containerd. What a test may order of simulated nodes and is not

@@ -201,6 +201,12 @@ impl Cloud {
     pub(crate) fn call(&self, service: &str, operation: &str, parameters: &Value) -> Value {
         self.order("call", &json!({"service": service, "operation": operation, "parameters": parameters}))
     }
+
+    /// Returns the autoscaler's status ConfigMap.
+    pub(crate) fn status(&self) -> Value {
+        let text = self.cluster.kubectl_ok(&["-n", "kube-system", "get", "configmap", "cluster-autoscaler-status", "-o", "json"]);
+        serde_json::from_str(&text).unwrap()
+    }
 }
 
 /// Returns where a child of the cloud writes what it does.
@@ -279,7 +285,7 @@ impl Drop for Group {
                 eprintln!("  {} {} {}", activity["StartTime"], activity["StatusCode"], activity["Description"]);
             }
         }
-        self.call("delete_auto_scaling_group", &json!({"ForceDelete": true}));
+        self.cloud.order(&format!("groups/{}/remove", self.name), &json!({}));
     }
 }
 
@@ -300,6 +306,11 @@ impl CloudNamespace {
         let mut order = json!({"access_key": self.name, "refusal": refusal});
         order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.cloud.order("faults", &order);
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn refuse_nothing(&self) {
+        self.cloud.order("faults", &json!({"access_key": self.name}));
     }
 
     /// Returns the calls of this namespace's sandbox so far, such as `autoscaling:DescribeAutoScalingGroups`.

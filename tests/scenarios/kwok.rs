@@ -2,7 +2,9 @@
 
 mod clean;
 mod cloud;
+mod doctor;
 mod endings;
+mod init;
 mod karpenter;
 mod nodes;
 mod setup;

@@ -22,11 +22,13 @@ use crate::{
 
 /// A verb on a resource, both as RBAC has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Permission {
-    group: &'static str,
+pub(in crate::kubernetes) struct Permission {
+    pub(in crate::kubernetes) group: &'static str,
     /// With its subresource, such as `pods/log`.
-    resource: &'static str,
-    verb: &'static str,
+    pub(in crate::kubernetes) resource: &'static str,
+    /// The one object that it is about; none means all.
+    pub(in crate::kubernetes) name: Option<&'static str>,
+    pub(in crate::kubernetes) verb: &'static str,
 }
 
 impl Permission {
@@ -38,13 +40,14 @@ impl Permission {
         rule.verbs.iter().any(|verb| verb == "*" || verb == self.verb)
             && groups.into_iter().any(|group| group == "*" || group == self.group)
             && rule.resources.iter().flatten().any(names)
-            && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+            && rule.resource_names.as_ref().is_none_or(|allowed| allowed.is_empty() || allowed.iter().any(|one| Some(one.as_str()) == self.name))
     }
 }
 
 /// Returns what the rest of the submission needs; nothing when the creation of the Job alone tells everything.
 pub(super) fn needed(plan: &LaunchPlan, purpose: Purpose) -> Vec<Permission> {
-    let of = |group, resource, verbs: &[&'static str]| verbs.iter().map(move |verb| Permission { group, resource, verb }).collect::<Vec<_>>();
+    let of =
+        |group, resource, verbs: &[&'static str]| verbs.iter().map(move |verb| Permission { group, resource, name: None, verb }).collect::<Vec<_>>();
     let mut needed = Vec::new();
     let jobs = |verbs| of("batch", "jobs", verbs);
     // Files shrink, so whatever is within the limit unpacked surely travels inside the Job.
@@ -80,33 +83,35 @@ pub(super) async fn check(cluster: &Cluster, needed: &[Permission]) -> Result<Fi
     if needed.is_empty() {
         return Ok(Findings::default());
     }
+    match missing(cluster, &cluster.namespace, needed).await? {
+        Some(missing) => Ok(findings(&missing, &cluster.namespace)),
+        None => Ok(Findings::unknown("your permissions: the API server does not list them")),
+    }
+}
+
+/// Returns which of the permissions the user has not in `namespace`; nothing when the API server does not list its rules.
+pub(in crate::kubernetes) async fn missing(cluster: &Cluster, namespace: &str, asked: &[Permission]) -> Result<Option<Vec<Permission>>> {
     let doing = "asking what you may do";
     let api: Api<SelfSubjectRulesReview> = Api::all(cluster.client.clone());
-    let review = SelfSubjectRulesReview {
-        spec: SelfSubjectRulesReviewSpec { namespace: Some(cluster.namespace.clone()) },
-        ..SelfSubjectRulesReview::default()
-    };
+    let review =
+        SelfSubjectRulesReview { spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) }, ..SelfSubjectRulesReview::default() };
     let parameters = PostParams::default();
     let answer = cluster.call(Repeat::Read, Patience::START, doing, || api.create(&parameters, &review)).await;
     let rules = match answer {
         Ok(answer) => answer.status.unwrap_or_default(),
-        Err(error) if status(&error).is_some_and(|answer| answer.code != 401) => {
-            return Ok(Findings::unknown("your permissions: the API server does not list them"));
-        }
+        Err(error) if status(&error).is_some_and(|answer| answer.code != 401) => return Ok(None),
         Err(error) => return Err(explain(error, doing)),
     };
-    let unlisted: Vec<Permission> =
-        needed.iter().copied().filter(|permission| !rules.resource_rules.iter().any(|rule| permission.is_granted_by(rule))).collect();
-    if unlisted.is_empty() {
-        return Ok(Findings::default());
-    }
+    let granted = |permission: &Permission| rules.resource_rules.iter().any(|rule| permission.is_granted_by(rule));
+    let unlisted: Vec<Permission> = asked.iter().copied().filter(|permission| !granted(permission)).collect();
     // An authorizer such as EKS's own cannot list its rules, but answers single questions.
-    let denied = if rules.incomplete { denied(cluster, unlisted).await? } else { unlisted };
-    Ok(findings(&denied, &cluster.namespace))
+    let missing = if rules.incomplete { denied(cluster, Some(namespace), unlisted).await? } else { unlisted };
+    Ok(Some(missing))
 }
 
-async fn denied(cluster: &Cluster, asked: Vec<Permission>) -> Result<Vec<Permission>> {
-    let answers = join_all(asked.iter().map(|permission| is_allowed(cluster, *permission))).await;
+/// Returns which of the permissions the user has not, asked one by one; without a namespace in the whole cluster.
+pub(in crate::kubernetes) async fn denied(cluster: &Cluster, namespace: Option<&str>, asked: Vec<Permission>) -> Result<Vec<Permission>> {
+    let answers = join_all(asked.iter().map(|permission| is_allowed(cluster, namespace, *permission))).await;
     let mut denied = Vec::new();
     for (permission, allowed) in asked.into_iter().zip(answers) {
         if !allowed? {
@@ -116,12 +121,13 @@ async fn denied(cluster: &Cluster, asked: Vec<Permission>) -> Result<Vec<Permiss
     Ok(denied)
 }
 
-async fn is_allowed(cluster: &Cluster, permission: Permission) -> Result<bool> {
+async fn is_allowed(cluster: &Cluster, namespace: Option<&str>, permission: Permission) -> Result<bool> {
     let doing = "asking what you may do";
     let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     let (resource, subresource) = permission.resource.split_once('/').map_or((permission.resource, None), |(left, right)| (left, Some(right)));
     let attributes = ResourceAttributes {
-        namespace: Some(cluster.namespace.clone()),
+        namespace: namespace.map(ToOwned::to_owned),
+        name: permission.name.map(ToOwned::to_owned),
         group: Some(permission.group.to_owned()),
         resource: Some(resource.to_owned()),
         subresource: subresource.map(ToOwned::to_owned),
@@ -172,7 +178,7 @@ mod tests {
 
     #[test]
     fn rules_are_read_as_rbac_reads_them() {
-        let log = Permission { group: "", resource: "pods/log", verb: "get" };
+        let log = Permission { group: "", resource: "pods/log", name: None, verb: "get" };
         assert!(log.is_granted_by(&rule(&[""], &["pods/log"], &["get"])));
         assert!(log.is_granted_by(&rule(&["*"], &["*"], &["*"])));
         assert!(log.is_granted_by(&rule(&[""], &["*/log"], &["get"])));
@@ -181,11 +187,14 @@ mod tests {
         assert!(!log.is_granted_by(&rule(&[""], &["pods/log"], &["list"])));
         let named = ResourceRule { resource_names: Some(vec!["one".into()]), ..rule(&[""], &["pods/log"], &["get"]) };
         assert!(!log.is_granted_by(&named));
+        assert!(Permission { name: Some("one"), ..log }.is_granted_by(&named));
+        assert!(!Permission { name: Some("two"), ..log }.is_granted_by(&named));
+        assert!(Permission { name: Some("one"), ..log }.is_granted_by(&rule(&[""], &["pods/log"], &["get"])));
     }
 
     #[test]
     fn missing_verbs_of_one_resource_are_one_problem() {
-        let permission = |resource, verb| Permission { group: "", resource, verb };
+        let permission = |resource, verb| Permission { group: "", resource, name: None, verb };
         let found =
             findings(&[permission("pods", "get"), permission("pods", "list"), permission("pods", "watch"), permission("pods/log", "get")], "flows");
         let texts: Vec<&str> = found.problems.iter().map(|problem| problem.text.as_str()).collect();

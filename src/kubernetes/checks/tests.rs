@@ -14,9 +14,9 @@ fn secret(name: &str, source: SecretSource) -> Secret {
 fn a_detached_submission_asks_for_nothing_that_the_creation_tells() {
     let plan = mk_plan();
     assert_eq!(permissions::needed(&plan, Purpose::Detach), []);
-    assert_eq!(permissions::needed(&plan, Purpose::Follow).len(), 9);
+    assert_eq!(permissions::needed(&plan, Purpose::Follow).len(), 8);
     let leased = LaunchPlan { on_interrupt: OnInterrupt::Cancel, ..mk_plan() };
-    assert_eq!(permissions::needed(&leased, Purpose::Detach).len(), 9);
+    assert_eq!(permissions::needed(&leased, Purpose::Detach).len(), 8);
     let with_secret = LaunchPlan { secrets: vec![secret("A", SecretSource::Value(Redacted("x".into())))], ..mk_plan() };
     assert_eq!(permissions::needed(&with_secret, Purpose::Detach).len(), 5);
 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::payload;
 use crate::{
-    environment,
     error::{Error, Result},
     kubernetes::{
         checks::missing_namespace,
@@ -149,7 +148,7 @@ async fn outcome(cluster: &Cluster, record: &JobRecord) -> Result<Option<Outcome
     }
     let mut evidence = Evidence::default();
     Box::pin(observe::observe(cluster, &mut evidence, Detail::Full, &record.name, Some(&record.uid), Patience::START)).await?;
-    Ok(diagnose(&evidence, environment::now()).verdict.map(|verdict| verdict.outcome))
+    Ok(diagnose(&evidence, cluster.now()).verdict.map(|verdict| verdict.outcome))
 }
 
 async fn attach(cluster: &Cluster, plan: &LaunchPlan, job: &Job) -> Result<Created> {

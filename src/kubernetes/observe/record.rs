@@ -44,7 +44,7 @@ pub fn job_record(job: &Job) -> JobRecord {
         if let Some(pod) = &spec.template.spec {
             record.footprint = pod_footprint(pod);
             record.node_selector = pod.node_selector.clone().unwrap_or_default();
-            record.tolerations = pod.tolerations.iter().flatten().map(toleration).collect();
+            record.tolerations = pod.tolerations.iter().flatten().map(toleration_record).collect();
         }
     }
     let Some(status) = &job.status else { return record };
@@ -294,7 +294,7 @@ pub(in crate::kubernetes) fn taint_record(taint: v1::Taint) -> Taint {
     Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect }
 }
 
-fn toleration(toleration: &v1::Toleration) -> Toleration {
+pub(in crate::kubernetes) fn toleration_record(toleration: &v1::Toleration) -> Toleration {
     Toleration {
         key: toleration.key.clone(),
         operator: toleration.operator.clone(),

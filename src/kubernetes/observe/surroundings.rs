@@ -8,13 +8,15 @@ use kube::{Api, api::ListParams};
 
 use super::{Detail, event_record, merge, neighbour_record, node_record, quota_records, scaling};
 use crate::{
-    environment,
     kubernetes::{
         connect::Cluster,
         error::{is_forbidden, is_garbled, status},
         retry::{CallError, Patience},
     },
-    model::evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
+    model::{
+        access,
+        evidence::{ContainerState, EventRecord, Evidence, NeighbourRecord, NodeRecord, QuotaRecord},
+    },
 };
 
 /// The most nodes whose pods are asked for: one request each.
@@ -22,7 +24,7 @@ const NEIGHBOURHOOD: usize = 20;
 /// A label with more values than this names single nodes, not groups of them.
 const GROUP_VALUES: usize = 20;
 /// Namespace of the events about nodes, which have none themselves.
-const NODE_EVENTS: &str = "default";
+const NODE_EVENTS: &str = access::NODE_EVENTS_NAMESPACE;
 
 /// Something that could not be observed, as a sentence.
 type Unknown = String;
@@ -52,7 +54,7 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
         evidence.quotas = quotas;
     }
     if let Some(nodes) = noting(evidence, nodes) {
-        merge::nodes(evidence, nodes, environment::now());
+        merge::nodes(evidence, nodes, cluster.now());
     }
     if is_over {
         return;

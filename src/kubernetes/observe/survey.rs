@@ -7,7 +7,6 @@ use kube::api::ListParams;
 
 use super::{attempt_record, merge, surroundings};
 use crate::{
-    environment,
     error::Result,
     kubernetes::{
         connect::Cluster,
@@ -39,7 +38,7 @@ pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Ev
             Err(error) => return Err(explain(error, &doing)),
         }
     }
-    let now = environment::now();
+    let now = cluster.now();
     let evidence = records.into_iter().map(|record| {
         let mut evidence = Evidence { unknown: unknown.iter().cloned().collect(), ..Evidence::default() };
         let attempts = pods.remove(&record.uid).unwrap_or_default();
@@ -59,7 +58,7 @@ async fn add_nodes(cluster: &Cluster, found: &mut [Evidence]) {
         return;
     }
     let nodes = surroundings::nodes(cluster, &BTreeMap::new(), None, Patience::ASK).await;
-    let now = environment::now();
+    let now = cluster.now();
     for evidence in &mut waiting {
         let selector = evidence.job.as_ref().map(|job| job.node_selector.clone()).unwrap_or_default();
         match &nodes {

@@ -34,6 +34,8 @@ pub(super) struct Growth {
     failing: Vec<Cause>,
     /// A machine is on its way.
     coming: Option<Cause>,
+    /// Whether it is there already and boots, so that failures of others are not this pod's.
+    is_there: bool,
     /// The autoscaler refuses for good: it never fits, or the map and the group disagree.
     refused: Option<Cause>,
     /// What keeps the groups from growing for now.
@@ -60,14 +62,19 @@ impl Growth {
         let refusal = Refusal::of(pod);
         let coming = machine::coming(inquiry, pod.attempt, nodes);
         let open = all_known(&groups) && each_is_open;
-        let refused = refusal.as_ref().and_then(|refusal| refusal.for_good(&groups, nodes, open));
+        // An autoscaler that does not know the group, or has stopped, has said nothing about it.
+        let heard = hindered.iter().all(|cause| !matches!(cause.reason, Reason::ScaleUpGroupNotDiscovered | Reason::ScaleUpAutoscalerDown));
+        let refused = refusal.as_ref().filter(|_| heard).and_then(|refusal| refusal.for_good(&groups, nodes, open));
         hindered.extend(refusal.as_ref().and_then(|refusal| refusal.for_now(&groups)));
-        Self { failing, coming, refused, hindered }
+        // Of machines that never become nodes one more is no better.
+        let joins = failing.iter().all(|cause| cause.reason != Reason::NodeNeverJoined);
+        let is_there = coming.is_some() && joins && machine::is_there(inquiry, pod.attempt, nodes);
+        Self { failing, coming, is_there, refused, hindered }
     }
 
     /// Returns whether a machine is on its way.
     pub(super) fn is_coming(&self) -> bool {
-        self.coming.is_some() && self.failing.is_empty()
+        self.coming.is_some() && (self.is_there || self.failing.is_empty())
     }
 
     /// Returns whether it says why the pod waits.
@@ -78,15 +85,17 @@ impl Growth {
     /// Returns all causes, the most telling first, around what stands in the way of the nodes that are there.
     pub(super) fn around(self, volume: Option<Cause>, obstacles: Vec<Cause>) -> Vec<Cause> {
         let is_coming = self.is_coming();
-        let Self { failing, coming, refused, hindered } = self;
+        let Self { failing, coming, is_there, refused, hindered } = self;
         let for_good = |cause: &Cause| matches!(cause.reason, Reason::SchedulingTaint | Reason::SchedulingNeverFits);
         let (settled, passing): (Vec<Cause>, Vec<Cause>) = obstacles.into_iter().partition(for_good);
         let (first, last) = if passing.is_empty() && !is_coming { (settled, Vec::new()) } else { (Vec::new(), settled) };
         // Behind full nodes what keeps the group from growing is the news; a node that is not ready is nearer than another one.
         let busy = passing.is_empty() || passing.iter().any(|cause| cause.reason == Reason::SchedulingInsufficient);
         let (near, far) = if busy { (hindered, passing) } else { (passing, hindered) };
+        let coming: Vec<Cause> = coming.into_iter().collect();
+        let (news, more) = if is_there { (coming, failing) } else { (failing, coming) };
         let mut causes: Vec<Cause> = Vec::new();
-        for cause in first.into_iter().chain(failing).chain(coming).chain(volume).chain(refused).chain(near).chain(far).chain(last) {
+        for cause in first.into_iter().chain(news).chain(more).chain(volume).chain(refused).chain(near).chain(far).chain(last) {
             if causes.iter().all(|known| (known.reason, &known.summary) != (cause.reason, &cause.summary)) {
                 causes.push(cause);
             }

@@ -70,6 +70,16 @@ pub(super) fn coming(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, nodes: &[(&
     Some(Cause::new(Reason::ScaleUpTriggered, format!("a machine of node group `{}` is coming", group.name)).proven_by([proof]))
 }
 
+/// Returns whether a machine that was launched for this pod is there and boots, whatever becomes of further ones.
+pub(super) fn is_there(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, nodes: &[(&NodeRecord, Obstacle<'_>)]) -> bool {
+    if let Some(claim) = nominated(inquiry, attempt) {
+        return claim.deleted.is_none() && claim.condition("Launched").is_some();
+    }
+    let unjoined: usize = inquiry.groups().iter().filter_map(|group| group.account).map(|account| unjoined(inquiry, account).len()).sum();
+    let setting_up = nodes.iter().filter(|(node, obstacle)| is_new(inquiry, node, obstacle)).count();
+    inquiry.place().map_or(1, |(place, _)| place as usize) <= unjoined + setting_up
+}
+
 /// Returns when the machine that this attempt has or waits for was launched; nothing when its node was there before it.
 pub(super) fn launched(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Timestamp> {
     let created = attempt.created?;

@@ -102,6 +102,7 @@ fn a_label_that_the_pool_does_not_give_is_named() {
         let name = submit(&namespace, &pool);
         let story = namespace.why(&name, "Scheduling.NoSuchGroup");
         assert!(story.to_string().contains(&format!("sbrun.dev/size={}", pool.name)), "what the pool gives: {story:#}");
+        drop(namespace.sandbox.command(["cancel", &name]).exits(0));
     }
 }
 

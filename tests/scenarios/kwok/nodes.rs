@@ -108,10 +108,24 @@ fn the_last_hour_is_told_by_nodes_that_are_there() {
     let namespace = namespace("hour");
     kwok().node("hour-1", "hour", "1", "1Gi");
     eventually("the node", || look(&namespace)["ready"] == 1);
-    let output = namespace.sandbox.command(["nodes", "--history", "24h", "-o", "json", "--svg", "chart.svg"]).exits(0).says(&["the last hour only", "wrote chart.svg"]);
+    let output = namespace
+        .sandbox
+        .command(["nodes", "--history", "24h", "-o", "json", "--svg", "chart.svg"])
+        .exits(0)
+        .says(&["the last hour only", "wrote chart.svg"]);
     let seen = output.json();
     let group = &seen["node_groups"][0];
-    assert_eq!((&group["source"], group["series"].as_array().unwrap().last().map(|point| &point["machines"])), (&json!("cluster"), Some(&json!(1))), "{seen:#}");
+    assert_eq!(
+        (&group["source"], group["series"].as_array().unwrap().last().map(|point| &point["machines"])),
+        (&json!("cluster"), Some(&json!(1))),
+        "{seen:#}"
+    );
     assert!(std::fs::read_to_string(namespace.sandbox.path("chart.svg")).unwrap().starts_with("<svg"));
-    drop(namespace.sandbox.command(["nodes", "--history", "1h", "--svg", "no/such/folder.svg"]).exits(1).says(&["cannot write the chart", "no/such/folder.svg"]));
+    drop(
+        namespace
+            .sandbox
+            .command(["nodes", "--history", "1h", "--svg", "no/such/folder.svg"])
+            .exits(1)
+            .says(&["cannot write the chart", "no/such/folder.svg"]),
+    );
 }

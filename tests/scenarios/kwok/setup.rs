@@ -21,6 +21,7 @@ sizes:
     node_selector: {workload: spot, zone: a}
     tolerations: [{key: workload, operator: Equal, value: spot, effect: NoSchedule}]
     infrastructure_retries: 2
+  moved: {footprint: {cpu: 100m, memory: 128Mi}}
   templated: {footprint: {cpu: 100m, memory: 128Mi}, template: job.json}
 ";
 
@@ -328,10 +329,17 @@ fn a_user_may_do_all_that_sbrun_does_and_nothing_else() {
     let requests = namespace.cluster.audited(|entry| entry["user"]["username"] == json!(user));
     let forbidden: Vec<&Value> = requests.iter().filter(|entry| entry["responseStatus"]["code"] == 403).collect();
     assert!(forbidden.is_empty(), "{:#}", forbidden[0]);
-    let asked: BTreeSet<(String, String)> =
-        requests.iter().filter(|entry| entry["objectRef"]["namespace"] == json!(namespace.name)).map(verb_and_resource).collect();
-    let granted: BTreeSet<(String, String)> = access::JOBS.iter().flat_map(|right| pairs(right, right.verbs)).collect();
-    assert_eq!(asked, granted, "the Role is what is used: left what was, right what is allowed");
+    let asked = |place: &Value| -> BTreeSet<(String, String)> {
+        let about = |entry: &&Value| entry["objectRef"]["namespace"] == *place && !entry["objectRef"]["resource"].to_string().contains("selfsubject");
+        requests.iter().filter(about).map(verb_and_resource).collect()
+    };
+    let granted = |rights: &[Right]| -> BTreeSet<(String, String)> { rights.iter().flat_map(|right| pairs(right, right.verbs)).collect() };
+    assert_eq!(asked(&json!(namespace.name)), granted(access::JOBS), "left what was used, right what is allowed");
+    assert_eq!(asked(&json!(access::AUTOSCALER_NAMESPACE)), granted(access::AUTOSCALER));
+    assert_eq!(asked(&json!(access::NODE_EVENTS_NAMESPACE)), granted(access::NODE_EVENTS));
+    let mut machines = granted(access::NODES);
+    machines.remove(&("list".to_owned(), "nodeclaims".to_owned())); // asked for only where there are node pools, and this cluster has no Karpenter
+    assert_eq!(asked(&Value::Null), machines);
 
     for (verb, resource) in [
         ("create", "pods"),
@@ -382,6 +390,17 @@ fn do_everything(namespace: &mut Namespace) {
     let waiting = submit(namespace, &["-d", "--template", "claim.json"]);
     run(namespace, &["why", &waiting]);
     drop(namespace.sandbox.command(["submit", "-s", "small", "--secret", "A=missing/key", "flow.py"]).exits(78).says(&["missing"]));
+    // A job whose node is of another size by now: it is looked at by its name.
+    kwok().node("moved-1", "moved", "4", "8Gi");
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let moved = run(namespace, &["submit", "-s", "moved", "-d", "-o", "name", "--template", "template.json", "flow.py"]);
+    eventually("the pod", || run(namespace, &["why", &moved, "-o", "json"]).contains("\"running\""));
+    kwok().kubectl_ok(&["label", "node", "moved-1", "sbrun.dev/size=other", "--overwrite"]);
+    run(namespace, &["why", &moved]);
+    // And one that is lost: what became of its machine.
+    kwok().kubectl_ok(&["taint", "node", "moved-1", "maintenance=now:NoExecute"]);
+    drop(namespace.sandbox.command(["wait", &moved]).exits(75));
+    run(namespace, &["nodes"]);
     run(namespace, &["list"]);
     run(namespace, &["cancel", &waiting, "--wait"]);
     eventually("the removal", || !run(namespace, &["clean", "-o", "name"]).is_empty());
@@ -452,7 +471,7 @@ fn the_map_is_shared_by_all() {
     drop(namespace.sandbox.command(["setup", "map", "--apply", "--yes"]).exits(0));
     std::fs::remove_file(namespace.sandbox.path("instance-map.yaml")).unwrap();
     let sizes = namespace.sandbox.command(["sizes", "-o", "json"]).exits(0).json();
-    assert_eq!(sizes["sizes"].as_array().unwrap().len(), 4);
+    assert_eq!(sizes["sizes"].as_array().unwrap().len(), 5);
     assert!(sizes["map"].as_str().unwrap().contains("ConfigMap"));
     let policy = namespace.sandbox.command(["setup", "policy"]).exits(0).text();
     assert!(policy.contains("'sbrun.dev/size=templated', 'disk'"), "the template came along: {policy}");

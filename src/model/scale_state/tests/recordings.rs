@@ -51,7 +51,8 @@ fn all(of: &str, sizes: &str, scaling: impl Fn(Scaling) -> Scaling) -> String {
 /// Returns every moment that an autoscaler was recorded in, in order.
 fn moments(of: &str) -> Vec<String> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
-    let names = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>();
+    let names =
+        |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>();
     let within = |scenario: String| names(root.join(of).join(&scenario)).into_iter().map(move |moment| format!("{of}/{scenario}/{moment}"));
     names(root.join(of)).into_iter().flat_map(within).collect()
 }

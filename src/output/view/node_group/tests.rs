@@ -125,7 +125,8 @@ fn that_the_autoscaler_is_down_is_told_once() {
     let mut document = document();
     document.node_groups.truncate(2);
     for entry in &mut document.node_groups {
-        entry.hindrances = vec![Hindrance { reason: Reason::ScaleUpAutoscalerDown, summary: "no autoscaler runs".into(), evidence: Vec::new(), next: Vec::new() }];
+        entry.hindrances =
+            vec![Hindrance { reason: Reason::ScaleUpAutoscalerDown, summary: "no autoscaler runs".into(), evidence: Vec::new(), next: Vec::new() }];
     }
     let told = document.sentences();
     assert_eq!(told.iter().filter(|line| line.contains("no autoscaler runs")).count(), 1, "{told:?}");

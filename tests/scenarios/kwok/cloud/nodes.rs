@@ -38,7 +38,11 @@ fn a_machine_is_seen_to_boot_to_work_to_idle_and_to_go() {
     assert_eq!((&seen["state"], &seen["desired_size"], &seen["booting"]), (&json!("empty"), &json!(0), &json!(0)), "{seen:#}");
     namespace.submit(&["-s", "nodes-seen", "--template", "template.json"]);
     let seen = until(&namespace, "a machine that boots", |seen| seen["booting"] == 1);
-    assert_eq!((&seen["state"], &seen["desired_size"], &seen["ready"], &seen["jobs_waiting"]), (&json!("scaling_up"), &json!(1), &json!(0), &json!(1)), "{seen:#}");
+    assert_eq!(
+        (&seen["state"], &seen["desired_size"], &seen["ready"], &seen["jobs_waiting"]),
+        (&json!("scaling_up"), &json!(1), &json!(0), &json!(1)),
+        "{seen:#}"
+    );
     let seen = until(&namespace, "a busy machine", |seen| seen["busy"] == 1);
     assert_eq!((&seen["spot"], &seen["jobs_running"], &seen["machines"][0]["state"]), (&json!(true), &json!(1), &json!("busy")), "{seen:#}");
     until(&namespace, "an idle machine", |seen| seen["idle"] == 1);
@@ -51,7 +55,11 @@ fn a_machine_is_seen_to_boot_to_work_to_idle_and_to_go() {
     let history = &seen["node_groups"][0];
     let series: Vec<&Value> = history["series"].as_array().unwrap().iter().map(|point| &point["machines"]).collect();
     assert_eq!(series, [0, 1, 0], "it came and went: {seen:#}");
-    assert_eq!((&history["source"], &history["launches"], &history["terminations"]), (&json!("scaling_activities"), &json!(1), &json!(1)), "{seen:#}");
+    assert_eq!(
+        (&history["source"], &history["launches"], &history["terminations"]),
+        (&json!("scaling_activities"), &json!(1), &json!(1)),
+        "{seen:#}"
+    );
     assert!(history["machine_seconds"].as_u64().unwrap() >= 4, "{seen:#}");
     let chart = namespace.sandbox.command(["nodes", "--history", "10m"]).exits(0).text();
     assert!(chart.contains("1 started · 1 gone") && chart.contains("┤") && chart.contains('█'), "{chart}");

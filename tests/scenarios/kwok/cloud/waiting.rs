@@ -109,7 +109,7 @@ fn a_suspended_launch_is_named_with_the_command_that_resumes_it() {
 
 #[test]
 fn a_machine_that_never_becomes_a_node() {
-    let group = cloud().group("never-joins", &json!({}));
+    let group = cloud().group("never-a-node", &json!({}));
     group.steer(&json!({"never_join": true}));
     let namespace = namespace(&[&group]);
     let name = submit(&namespace, &group);
@@ -212,6 +212,14 @@ fn an_autoscaler_that_is_down() {
     // It counts as down when it has been silent for three minutes; its last word is made as old as that.
     let old = "cluster-autoscaler.kubernetes.io/last-updated=2026-01-02 03:04:05.6 +0000 UTC";
     kubectl(&["annotate", "--overwrite", "configmap", "cluster-autoscaler-status", old]);
+    kubectl(&[
+        "patch",
+        "configmap",
+        "cluster-autoscaler-status",
+        "--type=json",
+        "-p",
+        r#"[{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]"#,
+    ]);
     let story = namespace.why(&name, "ScaleUp.AutoscalerDown");
     assert!(story["next"][0].as_str().unwrap().contains("autoscaler"), "{story:#}");
     kubectl(&["delete", "configmap", "cluster-autoscaler-status"]);

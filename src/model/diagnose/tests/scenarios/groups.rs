@@ -101,7 +101,14 @@ fn waiting_for_capacity() -> Vec<Scenario> {
     let demand = "We currently do not have sufficient r7i.4xlarge capacity (InsufficientInstanceCapacity)";
     let quota = "You have requested more vCPU capacity than your current vCPU limit (VcpuLimitExceeded)";
     let fleet = "InvalidFleetConfiguration - Your requested instance type is not supported in your requested Availability Zone";
+    let of_another = resting(|account, _| {
+        account.desired_size = 2;
+        account.instances = vec![mk_instance("Pending")];
+        let failed = mk_launch(20, "Failed", ".  Status Reason: InsufficientInstanceCapacity");
+        account.activities = Some(vec![failed, mk_launch(15, "PreInService", ": i-0abc")]);
+    });
     vec![
+        scenario("another job's launch failed", of_another, Waits(NodeBooting, Phase::Booting)),
         scenario("no spot machine", no_capacity(), Waits(CapacitySpot, Phase::Pending)),
         scenario("no machine", failing(demand), Waits(CapacityOnDemand, Phase::Pending)),
         scenario("quota of the account", failing(quota), Waits(CapacityQuota, Phase::Pending)),
@@ -123,7 +130,12 @@ fn autoscaler() -> Vec<Scenario> {
     let missing = resting(|account, _| account.name = "flows-xlarge-2".into());
     vec![
         scenario("back-off", backoff, Waits(ScaleUpBackoff, Phase::Pending)),
-        scenario("group not discovered", unknown_group, Waits(ScaleUpGroupNotDiscovered, Phase::Pending)),
+        scenario("group not discovered", unknown_group.clone(), Waits(ScaleUpGroupNotDiscovered, Phase::Pending)),
+        scenario(
+            "group not discovered, and others refuse",
+            refused(unknown_group, "4 node(s) had untolerated taint(s)"),
+            Waits(ScaleUpGroupNotDiscovered, Phase::Pending),
+        ),
         scenario("autoscaler silent", stale, Waits(ScaleUpAutoscalerDown, Phase::Pending)),
         scenario("no autoscaler", absent, Waits(ScaleUpAutoscalerDown, Phase::Pending)),
         scenario("no such group in the account", missing, Waits(SchedulingNoSuchGroup, Phase::Pending)),

@@ -1,0 +1,73 @@
+//! A Karpenter NodePool: whether its machines are those that the size asks for.
+
+use super::{
+    Check, Findings, Severity,
+    tags::{toleration_line, words},
+};
+use crate::model::{
+    instance_map::SizeProfile,
+    launch_plan::Taint,
+    node_group::{INSTANCE_TYPE, NodePool},
+    suggestion::listed,
+};
+
+pub(super) fn examine(size: &SizeProfile, pool: &NodePool, findings: &mut Findings<'_>) {
+    let subject = format!("node pool {}", pool.name);
+    let placement = size.placement();
+    findings.good(Check::PoolExists, &subject);
+    let missing: Vec<String> = pool.missing_labels(&placement.node_selector).iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if missing.is_empty() {
+        findings.good(Check::PlacementLabels, &subject);
+    } else {
+        let message =
+            format!("none of its machines will have {}, which jobs of size `{}` ask for", listed(missing.iter().map(String::as_str)), size.name);
+        findings
+            .bad(Severity::Error, Check::PlacementLabels, &subject, message)
+            .mended_by(format!("kubectl edit nodepool {}: add it under spec.template.metadata.labels", pool.name))
+            .mended_by(format!("or correct `node_selector` under `sizes.{}`", size.name));
+    }
+    let refuses = |taint: &&Taint| taint.effect != "PreferNoSchedule" && !placement.tolerations.iter().any(|one| one.tolerates(taint));
+    match pool.taints.iter().find(refuses) {
+        None => findings.good(Check::PlacementTaints, &subject),
+        Some(taint) => {
+            let message = format!("its machines have the taint `{}`, which jobs of size `{}` do not tolerate", words(taint), size.name);
+            findings.bad(Severity::Error, Check::PlacementTaints, &subject, message).mended_by(format!(
+                "write under `sizes.{}`: {}",
+                size.name,
+                toleration_line(taint)
+            ));
+        }
+    }
+    types(size, pool, &subject, findings);
+    spot(size, pool, &subject, findings);
+}
+
+fn types(size: &SizeProfile, pool: &NodePool, subject: &str, findings: &mut Findings<'_>) {
+    if size.instance_types.is_empty() {
+        return;
+    }
+    let never = |name: &&str| {
+        let selector = [(INSTANCE_TYPE.to_owned(), (*name).to_owned())].into();
+        !pool.missing_labels(&selector).is_empty()
+    };
+    let names: Vec<&str> = size.instance_types.iter().map(|name| name.value.as_str()).collect();
+    let never: Vec<&str> = names.iter().copied().filter(never).collect();
+    if never.is_empty() {
+        return findings.good(Check::GroupTypes, subject);
+    }
+    let severity = if never.len() == names.len() { Severity::Error } else { Severity::Warning };
+    findings
+        .bad(severity, Check::GroupTypes, subject, format!("its requirements exclude {}, which size `{}` names", listed(never), size.name))
+        .mended_by(format!("compare `instance_types` under `sizes.{}` with: kubectl get nodepool {} -o yaml", size.name, pool.name));
+}
+
+fn spot(size: &SizeProfile, pool: &NodePool, subject: &str, findings: &mut Findings<'_>) {
+    match pool.is_spot().zip(size.spot) {
+        None => {}
+        Some((is, said)) if is == said => findings.good(Check::GroupSpot, subject),
+        Some((is, _)) => {
+            let message = format!("its machines are {}, and the map says otherwise", if is { "spot machines" } else { "on demand" });
+            findings.bad(Severity::Warning, Check::GroupSpot, subject, message).mended_by(format!("write under `sizes.{}`: spot: {is}", size.name));
+        }
+    }
+}
