@@ -90,10 +90,7 @@ fn tags_that_are_missing_or_say_something_else() {
         ["error Tags.Resources node group flows-xlarge: its tag says that a node has 8Gi of memory, a job of size `xlarge` asks for 12Gi"]
     );
     // A node of it is there, and has the taint.
-    assert_eq!(
-        with_group(without(taint)),
-        [format!("warning Tags.Taints node group flows-xlarge: it lacks the tag `{taint}=xl:NoSchedule`")]
-    );
+    assert_eq!(with_group(without(taint)), [format!("warning Tags.Taints node group flows-xlarge: it lacks the tag `{taint}=xl:NoSchedule`")]);
     // EKS can tell what the tags of its own groups leave out.
     let managed = |group: &mut AccountGroup| {
         group.tags.remove(label);
