@@ -56,7 +56,13 @@ pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: 
     }
 }
 
-async fn scaling(map: &InstanceMap, sizes: &[&SizeProfile], cluster: &Cluster, environment: &Environment) -> (Scaling, Vec<String>, Option<String>) {
+async fn scaling(
+    map: &InstanceMap,
+    sizes: &[&SizeProfile],
+    only: Option<&SizeName>,
+    cluster: &Cluster,
+    environment: &Environment,
+) -> (Scaling, Vec<String>, Option<String>) {
     let setting = |located: &Option<crate::model::instance_map::Located<String>>| located.as_ref().map(|located| located.value.clone());
     let (region, name) = (setting(&map.cluster.region), setting(&map.cluster.name));
     let account = Account::connect(region.as_deref(), name.as_deref(), environment);
