@@ -163,10 +163,11 @@ fn frame(arguments: &InitArgs, place: &Place) -> Frame {
     Frame { server: server.clone(), namespace: namespace.clone(), region: region.clone(), cluster: cluster.clone(), image: arguments.image.clone() }
 }
 
-/// A group that somebody asked for and that is not there is an error, never a shorter map.
+/// A group that somebody asked for, or gave a name, and that is not there is an error, never a shorter map.
 fn check_groups(arguments: &InitArgs, proposal: &Proposal) -> Result<()> {
     let taken = |group: &&String| proposal.sizes.iter().any(|size| size.node_groups.contains(group) || size.node_pool.as_ref() == Some(group));
-    let Some(group) = arguments.groups.iter().find(|group| !taken(group)) else { return Ok(()) };
+    let mut wanted = arguments.groups.iter().chain(arguments.names.iter().map(|(group, _)| group));
+    let Some(group) = wanted.find(|group| !taken(group)) else { return Ok(()) };
     let reason = proposal.left_out.iter().find(|(name, _)| name == group).map(|(_, reason)| reason.as_str());
     let others = proposal.left_out.iter().map(|(name, _)| name.as_str());
     let meant = crate::model::suggestion::closest(group, others).map(|meant| format!("did you mean `{meant}`?"));

@@ -96,6 +96,7 @@ struct TemplateSpec {
     taints: Vec<Taint>,
     startup_taints: Vec<Taint>,
     requirements: Vec<NodeSelectorRequirement>,
+    termination_grace_period: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -217,6 +218,7 @@ fn pool_record(pool: PoolObject) -> NodePool {
         requirements: template.spec.requirements.into_iter().map(requirement).collect(),
         conditions: status.conditions.into_iter().map(condition).collect(),
         consolidate_after: disruption.consolidate_after.and_then(|text| duration::parse(&text).ok()),
+        termination_grace_period: template.spec.termination_grace_period.and_then(|text| duration::parse(&text).ok()),
     }
 }
 

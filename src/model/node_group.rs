@@ -208,6 +208,8 @@ pub struct NodePool {
     pub conditions: Vec<ConditionRecord>,
     /// `spec.disruption.consolidateAfter`; none means never, or unknown.
     pub consolidate_after: Option<Duration>,
+    /// `spec.template.spec.terminationGracePeriod`: how long a machine that has to go may wait for its pods; none means for ever.
+    pub termination_grace_period: Option<Duration>,
 }
 
 /// One requirement of a NodePool.

@@ -19,7 +19,7 @@ use crate::{
         doctor::{RECENT, Survey, claims, priority_class},
         identity::SizeName,
         instance_map::{InstanceMap, SizeProfile},
-        node_group::{Scaling, Sighting},
+        node_group::{AccountGroup, Scaling, Sighting},
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: &Cluster, environment: &Environment) -> Survey {
     let sizes: Vec<&SizeProfile> = map.sizes.iter().filter(|size| only.is_none_or(|only| size.name == *only)).collect();
     let ((scaling, account_unknown, region), nodes, daemon_sets, autoscaler, version, missing_rights, admissions, rule_breaker, templates) = tokio::join!(
-        scaling(map, &sizes, cluster, environment),
+        scaling(map, &sizes, only, cluster, environment),
         inspection::nodes(cluster),
         inspection::daemon_sets(cluster),
         inspection::autoscaler(cluster),
@@ -56,7 +56,13 @@ pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: 
     }
 }
 
-async fn scaling(map: &InstanceMap, sizes: &[&SizeProfile], cluster: &Cluster, environment: &Environment) -> (Scaling, Vec<String>, Option<String>) {
+async fn scaling(
+    map: &InstanceMap,
+    sizes: &[&SizeProfile],
+    only: Option<&SizeName>,
+    cluster: &Cluster,
+    environment: &Environment,
+) -> (Scaling, Vec<String>, Option<String>) {
     let setting = |located: &Option<crate::model::instance_map::Located<String>>| located.as_ref().map(|located| located.value.clone());
     let (region, name) = (setting(&map.cluster.region), setting(&map.cluster.name));
     let account = Account::connect(region.as_deref(), name.as_deref(), environment);
@@ -67,8 +73,7 @@ async fn scaling(map: &InstanceMap, sizes: &[&SizeProfile], cluster: &Cluster, e
         async {
             match (names.is_empty(), sizes.is_empty()) {
                 (false, _) => account.observe(&names, since).await,
-                // A size that is not there yet may have a group that is.
-                (true, true) => (account.discover(name.as_deref()).await, Vec::new()),
+                (true, true) => (of_new_size(&account, only, name.as_deref()).await, Vec::new()),
                 (true, false) => (Sighting::NotAsked, Vec::new()),
             }
         },
@@ -82,6 +87,13 @@ async fn scaling(map: &InstanceMap, sizes: &[&SizeProfile], cluster: &Cluster, e
     events.extend(karpenter.events);
     let scaling = Scaling { account: groups.0, autoscaler: status, pools: karpenter.pools, claims: karpenter.claims, events };
     (scaling, groups.1, region)
+}
+
+/// Returns the groups among which that of a size may be which the map does not have yet: one of its name, whatever its tags, else those
+/// that the autoscaler finds.
+async fn of_new_size(account: &Account, size: Option<&SizeName>, cluster: Option<&str>) -> Sighting<Vec<AccountGroup>> {
+    let named = account.groups(&size.iter().map(|size| size.0.clone()).collect::<Vec<_>>()).await;
+    if named.value().is_some_and(Vec::is_empty) { account.discover(cluster).await } else { named }
 }
 
 type OfTemplates = (BTreeMap<String, Sighting<i32>>, BTreeMap<String, Sighting<Vec<String>>>);

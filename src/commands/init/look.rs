@@ -1,10 +1,12 @@
 //! Where to look, and what is there.
 
+use std::collections::BTreeSet;
+
 use super::InitArgs;
 use crate::{
     aws::Account,
     commands::context::Context,
-    error::Result,
+    error::{Error, Result},
     kubernetes::{
         cluster_autoscaler,
         connect::Cluster,
@@ -15,9 +17,10 @@ use crate::{
     model::{
         autoscaler_deployment::AutoscalerDeployment,
         autoscaler_tags::{ENABLED, OF_CLUSTER},
-        instance_map::{self, InstanceMap, Located},
+        instance_map::{self, CONFIG_MAP, InstanceMap, Located},
         node_group::{Scaling, Sighting},
         proposal::Seen,
+        suggestion,
     },
 };
 
@@ -61,9 +64,18 @@ impl Look {
                 (Seen::default(), None)
             }
         };
+        if let (Ok(cluster), None) = (&cluster, map)
+            && context.map_of_cluster(cluster).await.is_ok_and(|shared| shared.is_some())
+        {
+            let namespace = &cluster.namespace;
+            unknown.push(format!("namespace `{namespace}` has a map for everybody, the ConfigMap {CONFIG_MAP}; a file here goes before it"));
+        }
         let mut place = Place::new(arguments, &of_map, cluster.as_ref().ok(), deployment.as_ref());
         let account = Account::connect(place.region.as_deref(), place.cluster.as_deref(), &context.environment);
         seen.scaling.account = account.discover(place.cluster.as_deref()).await;
+        if place.cluster.is_none() {
+            place.cluster = only_cluster(&mut seen.scaling)?;
+        }
         match (&seen.scaling.account, cluster) {
             (Sighting::Unseen(_), Err(error)) => return Err(error.caused_by_all(seen.scaling.account.obstacle().map(ToOwned::to_owned))),
             (Sighting::Unseen(why), Ok(_)) => unknown.push(why.clone()),
@@ -114,6 +126,27 @@ impl Place {
     }
 }
 
+/// Returns the one cluster that the discovered groups belong to, where nothing else told its name: that of the groups that the
+/// autoscaler here lists, else the only one there is.
+///
+/// # Errors
+/// When the groups are those of several clusters, and nothing tells which are ours.
+fn only_cluster(scaling: &mut Scaling) -> Result<Option<String>> {
+    let listed: Option<Vec<String>> = scaling.autoscaler.value().map(|status| status.groups.iter().map(|group| group.name.clone()).collect());
+    let Sighting::Seen { value: groups, .. } = &mut scaling.account else { return Ok(None) };
+    if let Some(listed) = listed {
+        groups.retain(|group| listed.contains(&group.name));
+    }
+    let names = groups.iter().flat_map(|group| group.tags.keys()).filter_map(|tag| tag.strip_prefix(OF_CLUSTER));
+    let names: BTreeSet<&str> = names.filter(|name| *name != "enabled" && !name.contains('/')).collect();
+    match names.iter().collect::<Vec<_>>().as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some((**only).to_owned())),
+        _ => Err(Error::rejected(format!("the node groups of this account and region belong to several clusters: {}", suggestion::listed(names.iter().copied())))
+            .hinted("say which one is meant with `--cluster`")),
+    }
+}
+
 /// Returns the region of an EKS API server: `https://….eu-west-1.eks.amazonaws.com`.
 fn eks_region(server: &str) -> Option<String> {
     let host = server.split_once("://").map_or(server, |(_, rest)| rest).split(['/', ':']).next()?;
@@ -139,6 +172,32 @@ fn discovered_cluster(deployment: &AutoscalerDeployment) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{
+        autoscaler_status::{AutoscalerStatus, GroupStatus},
+        node_group::AccountGroup,
+    };
+
+    #[test]
+    fn groups_of_other_clusters_are_no_sizes_of_this_one() {
+        let group = |name: &str, cluster: &str| AccountGroup {
+            name: name.into(),
+            tags: [(ENABLED.to_owned(), "true".to_owned()), (format!("{OF_CLUSTER}{cluster}"), "owned".to_owned())].into(),
+            ..AccountGroup::default()
+        };
+        let groups = vec![group("a", "prod"), group("b", "test")];
+        let scaling = |listed: &[&str]| {
+            let groups_listed = listed.iter().map(|name| GroupStatus { name: (*name).to_owned(), ..GroupStatus::default() }).collect();
+            let status = AutoscalerStatus { groups: groups_listed, ..AutoscalerStatus::default() };
+            let (account, at) = (groups.clone(), jiff::Timestamp::UNIX_EPOCH);
+            let autoscaler = if listed.is_empty() { Sighting::NotAsked } else { Sighting::Seen { value: status, at } };
+            Scaling { account: Sighting::Seen { value: account, at }, autoscaler, ..Scaling::default() }
+        };
+        let mut ours = scaling(&["b"]);
+        assert_eq!(only_cluster(&mut ours).expect("it is one"), Some("test".to_owned()));
+        assert_eq!(ours.account.value().map(Vec::len), Some(1));
+        let error = only_cluster(&mut scaling(&[])).expect_err("there are two");
+        assert_eq!(error.message(), "the node groups of this account and region belong to several clusters: `prod` and `test`");
+    }
 
     #[test]
     fn eks_tells_region_and_name() {

@@ -62,6 +62,7 @@ checks! {
     AutoscalerFlags = "Autoscaler.Flags", "its flags are those of `sbrun setup autoscaler`" => "groups grow or shrink otherwise than they should",
     AutoscalerIdle = "Autoscaler.Idle", "it removes idle machines" => "idle machines never go, and cost",
     PoolExists = "Pool.Exists", "Karpenter knows it" => "no machine ever comes",
+    PoolGrace = "Pool.Grace", "its machines wait for their jobs before they go" => "Karpenter ends the job on a machine that is replaced, expired or drifted: no annotation keeps it from that",
     JobPriority = "Job.Priority", "the priority of its jobs may raise a group" => "the autoscaler ignores its jobs: they raise no group, and their machines go while they run",
     JobGrace = "Job.Grace", "the grace of its jobs is honoured" => "the autoscaler allows a pod no more when it has to drain a machine",
     JobVolume = "Job.Volume", "its volumes are in the zones of its machines" => "a machine comes in another zone, and the job waits on",

@@ -44,6 +44,10 @@ impl<'a> Machines<'a> {
         }
     }
 
+    pub(super) fn nodes(&self) -> &[&'a NodeRecord] {
+        &self.nodes
+    }
+
     pub(super) fn examine(&self, findings: &mut Findings<'_>) {
         if !self.nodes.is_empty() {
             self.labels(findings);

@@ -5,13 +5,14 @@ use super::{
     tags::{toleration_line, words},
 };
 use crate::model::{
-    instance_map::SizeProfile,
-    launch_plan::Taint,
+    duration,
+    instance_map::{InstanceMap, SizeProfile},
+    launch_plan::{Taint, TimeLimits},
     node_group::{INSTANCE_TYPE, NodePool},
     suggestion::listed,
 };
 
-pub(super) fn examine(size: &SizeProfile, pool: &NodePool, findings: &mut Findings<'_>) {
+pub(super) fn examine(map: &InstanceMap, size: &SizeProfile, pool: &NodePool, findings: &mut Findings<'_>) {
     let subject = format!("node pool {}", pool.name);
     let placement = size.placement();
     findings.good(Check::PoolExists, &subject);
@@ -38,8 +39,20 @@ pub(super) fn examine(size: &SizeProfile, pool: &NodePool, findings: &mut Findin
             ));
         }
     }
+    grace(map, size, pool, &subject, findings);
     types(size, pool, &subject, findings);
     spot(size, pool, &subject, findings);
+}
+
+/// A machine that expires or drifts waits for a running flow, because of its annotation, but only as long as the pool lets it.
+fn grace(map: &InstanceMap, size: &SizeProfile, pool: &NodePool, subject: &str, findings: &mut Findings<'_>) {
+    let timeout = size.own.timeout.as_ref().or(map.defaults.timeout.as_ref()).map_or_else(|| TimeLimits::default().timeout, |timeout| timeout.value);
+    let Some(grace) = pool.termination_grace_period.filter(|grace| *grace < timeout) else { return findings.good(Check::PoolGrace, subject) };
+    let message = format!("its `terminationGracePeriod` is {}, a job may run for {}", duration::format(grace), duration::format(timeout));
+    let patch = "[{\"op\":\"remove\",\"path\":\"/spec/template/spec/terminationGracePeriod\"}]";
+    findings
+        .bad(Severity::Warning, Check::PoolGrace, subject, message)
+        .mended_by(format!("kubectl patch nodepool {} --type=json -p '{patch}'", pool.name));
 }
 
 fn types(size: &SizeProfile, pool: &NodePool, subject: &str, findings: &mut Findings<'_>) {

@@ -29,15 +29,16 @@ pub(super) fn examine(map: &InstanceMap, size: &SizeProfile, findings: &mut Find
     for (name, is_pool) in named {
         let group = NodeGroup::find(name, is_pool, scaling);
         growth(map, size, &group, findings);
+        let machines = Machines::of(map, size, &group, findings.survey);
         match (group.account, group.pool) {
             (Some(account), _) => {
                 group::examine(size, account, findings);
-                tags::examine(map, size, account, findings);
+                tags::examine(map, size, account, machines.nodes(), findings);
             }
-            (None, Some(found)) => pool::examine(size, found, findings),
+            (None, Some(found)) => pool::examine(map, size, found, findings),
             (None, None) => {}
         }
-        Machines::of(map, size, &group, findings.survey).examine(findings);
+        machines.examine(findings);
     }
     jobs::examine(map, size, findings);
 }
@@ -109,7 +110,8 @@ pub(super) fn examine_new(map: &InstanceMap, name: &SizeName, findings: &mut Fin
     let survey = findings.survey;
     let meant = suggestion::closest(&name.0, map.sizes.iter().map(|size| size.name.0.as_str()));
     let label = format!("{}{PLACEMENT_KEY}", autoscaler_tags::LABEL);
-    let is_its = |group: &&AccountGroup| group.tags.get(&label) == Some(&name.0) || group.name.ends_with(&name.0);
+    let last_word = |group: &str| group.rsplit(['-', '_', '.']).next() == Some(name.0.as_str());
+    let is_its = |group: &&AccountGroup| group.tags.get(&label) == Some(&name.0) || group.name == name.0 || last_word(&group.name);
     let group = survey.scaling.account.value().into_iter().flatten().find(is_its);
     let pool = survey.scaling.pools.value().into_iter().flatten().find(|pool| pool.name == name.0 || pool.labels.get(PLACEMENT_KEY) == Some(&name.0));
     let entry = match (group, pool) {

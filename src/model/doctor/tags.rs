@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Findings, Severity};
+use super::{Check, Findings, Severity, machine::lasting};
 use crate::model::{
     autoscaler_tags::{self, EKS_CLUSTER, EKS_NODE_GROUP, ENABLED, LABEL, OF_CLUSTER, RESOURCE, TAINT, tag_command},
+    evidence::NodeRecord,
     instance_map::{InstanceMap, SizeProfile},
     launch_plan::{Placement, Taint},
     node_group::AccountGroup,
@@ -28,8 +29,8 @@ const EKS_LABELS: &str = "eks.amazonaws.com/";
 /// Stands for the cluster's name where nothing tells it.
 const CLUSTER: &str = "CLUSTER";
 
-pub(super) fn examine(map: &InstanceMap, size: &SizeProfile, group: &AccountGroup, findings: &mut Findings<'_>) {
-    let tags = Tags { size, group, placement: size.placement(), subject: format!("node group {}", group.name) };
+pub(super) fn examine(map: &InstanceMap, size: &SizeProfile, group: &AccountGroup, nodes: &[&NodeRecord], findings: &mut Findings<'_>) {
+    let tags = Tags { size, group, nodes, placement: size.placement(), subject: format!("node group {}", group.name) };
     tags.discovery(map, findings);
     tags.labels(findings);
     tags.taints(findings);
@@ -39,6 +40,7 @@ pub(super) fn examine(map: &InstanceMap, size: &SizeProfile, group: &AccountGrou
 struct Tags<'a> {
     size: &'a SizeProfile,
     group: &'a AccountGroup,
+    nodes: &'a [&'a NodeRecord],
     placement: Placement,
     subject: String,
 }
@@ -112,9 +114,25 @@ impl Tags<'_> {
             finding.consequence = Some("the autoscaler never raises it for them".to_owned());
             finding.mended_by(format!("write under `sizes.{}`: {}", self.size.name, toleration_line(taint)));
         }
-        if unreadable.is_empty() && refused.is_empty() {
+        let silent = self.silent(&promised);
+        if !silent.is_empty() {
+            let tags: Vec<(String, String)> =
+                silent.iter().map(|taint| (format!("{TAINT}{}", taint.key), format!("{}:{}", taint.value, taint.effect))).collect();
+            let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let command = findings.aws(&tag_command(&self.group.name, tags.iter().copied()));
+            let finding = findings.bad(Severity::Warning, Check::TagsTaints, &self.subject, missing_words(&tags)).mended_by(command);
+            finding.consequence = Some("at 0 the autoscaler raises it in vain for pods that do not tolerate this".to_owned());
+        }
+        if unreadable.is_empty() && refused.is_empty() && silent.is_empty() {
             findings.good(Check::TagsTaints, &self.subject);
         }
+    }
+
+    /// Returns the taints of a node that is there which no tag promises. Of a managed group EKS tells them.
+    fn silent(&self, promised: &[Taint]) -> Vec<&Taint> {
+        let Some(node) = self.nodes.first().filter(|_| !self.is_managed()) else { return Vec::new() };
+        let tagged = |taint: &Taint| self.group.tags.contains_key(&format!("{TAINT}{}", taint.key)) || promised.contains(taint);
+        lasting(&node.taints).filter(|taint| !tagged(taint)).collect()
     }
 
     /// CPU, memory and GPUs the autoscaler knows by the instance type, unless tags say otherwise; storage only by a tag.

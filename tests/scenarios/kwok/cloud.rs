@@ -2,7 +2,9 @@
 
 mod api;
 mod capacity;
+mod doctor;
 mod growth;
+mod init;
 mod nodes;
 mod recorded;
 mod waiting;

@@ -1,70 +1,11 @@
-//! `sbrun init` on the Auto Scaling API, on a cluster alone, and where a map is already.
+//! `sbrun init` on a cluster alone.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::common::{
-    cloud::{CloudNamespace, SIZE, cloud},
-    cluster::{eventually, kwok},
-};
+use crate::common::cluster::kwok;
 
-/// Returns the proposal as a document.
-fn proposal(namespace: &CloudNamespace, arguments: &[&str]) -> Value {
-    namespace.sandbox.command([&["init", "--print", "-o", "json", "--cluster", "sbrun-test"], arguments].concat()).exits(0).json()
-}
-
-#[test]
-fn a_group_at_0_becomes_a_size_that_doctor_passes() {
-    let cloud = cloud();
-    let group = cloud.group("init-zero", &json!({"spot": true}));
-    eventually("the group in the autoscaler's status", || cloud.status()["data"]["status"].as_str().unwrap().contains(&group.name));
-    let namespace = cloud.namespace();
-    let output = namespace
-        .sandbox
-        .command(["init", "--cluster", "sbrun-test", "--group", "init-zero", "--image", "python:3"])
-        .exits(0)
-        .says(&["has the size `init-zero`", "sbrun doctor"]);
-    assert_eq!(output.text(), "");
-    let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-    for line in [
-        "    node_group: init-zero\n    instance_type: m5.xlarge\n",
-        "    spot: true\n",
-        "    node_selector: {sbrun.dev/size: init-zero}\n    tolerations: [{key: sbrun.dev/size, operator: Equal, value: init-zero, effect: NoSchedule}]\n",
-        "  region: us-east-1\n  name: sbrun-test\n",
-    ] {
-        assert!(map.contains(line), "{line}\n{map}");
-    }
-    drop(namespace.sandbox.command(["doctor", "--offline"]).exits(0));
-    let found = namespace.sandbox.command(["doctor"]).exits(0);
-    assert!(!found.text().contains("error"), "{found}");
-}
-
-#[test]
-fn a_footprint_is_measured_on_a_node_that_is_there() {
-    let cloud = cloud();
-    let group = cloud.group("init-live", &json!({}));
-    group.resize(1);
-    eventually("its node", || group.nodes().iter().any(|node| node["status"]["allocatable"]["memory"].is_string()));
-    let namespace = cloud.namespace();
-    let document = proposal(&namespace, &["--group", "init-live"]);
-    assert!(document["map"].as_str().unwrap().contains("# measured on node "), "{document:#}");
-    assert_eq!((&document["sizes"], &document["written"]), (&json!(["init-live"]), &json!(false)));
-}
-
-#[test]
-fn a_map_that_is_there_is_added_to_and_never_overwritten_without_a_yes() {
-    let cloud = cloud();
-    let (one, _two) = (cloud.group("init-one", &json!({})), cloud.group("init-two", &json!({"spot": true})));
-    let namespace = cloud.namespace();
-    namespace.map_groups(&[&one]);
-    let before = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-    let arguments = ["init", "--cluster", "sbrun-test", "--group", "init-two", "--name", "init-two=two"];
-    drop(namespace.sandbox.command(arguments).exits(2).says(&["+  two:", "--yes"]));
-    assert_eq!(std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap(), before);
-    drop(namespace.sandbox.command([&arguments[..], &["--yes"]].concat()).exits(0).says(&["has the size `two`"]));
-    let after = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-    assert!(after.starts_with(&before) && after.contains("    node_group: init-two\n"), "{after}");
-    drop(namespace.sandbox.command(arguments).exits(78).says(&["the map has a size for it"]));
-}
+/// Key of the taint of the nodes.
+const SIZE: &str = "sbrun.dev/size";
 
 #[test]
 fn where_the_account_is_closed_the_cluster_alone_has_to_do() {
@@ -90,11 +31,4 @@ fn where_the_account_is_closed_the_cluster_alone_has_to_do() {
         assert!(map.contains(line), "{line}\n{output}");
     }
     cluster.kubectl_ok(&["delete", "node", "init-managed-1"]);
-}
-
-#[test]
-fn a_group_that_is_not_there_is_no_shorter_map() {
-    let namespace = cloud().namespace();
-    let output = namespace.sandbox.command(["init", "--group", "init-nowhere"]).exits(78).says(&["init-nowhere", "there is none of this name"]);
-    assert!(!namespace.sandbox.path("instance-map.yaml").exists(), "{output}");
 }
