@@ -3,6 +3,7 @@
 pub(crate) mod cloud;
 pub(crate) mod cluster;
 pub(crate) mod karpenter;
+pub(crate) mod line;
 #[macro_use]
 pub(crate) mod place;
 pub(crate) mod sandbox;

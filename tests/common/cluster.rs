@@ -190,7 +190,12 @@ impl Namespace {
 
     /// Writes a Job template whose pod carries these annotations, which steer simulated pods.
     pub(crate) fn template(&self, annotations: &Value) -> PathBuf {
-        let template = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"metadata": {"annotations": annotations}}}});
+        self.pod_template(&json!({"metadata": {"annotations": annotations}}))
+    }
+
+    /// Writes a Job template with this template of its pod.
+    pub(crate) fn pod_template(&self, pod: &Value) -> PathBuf {
+        let template = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pod}});
         self.sandbox.write("template.json", template.to_string())
     }
 }
@@ -201,6 +206,16 @@ impl Namespace {
     pub(crate) fn submit(&self, arguments: &[&str]) -> String {
         self.sandbox.write("flow.py", "print('hello')\n");
         self.sandbox.command([&["submit", "-d", "-o", "name"], arguments, &["flow.py"]].concat()).exits(0).text().trim().to_owned()
+    }
+
+    /// Creates the Job of a submission without sbrun's checks, as if what it refers to had gone since, and returns its name.
+    #[track_caller]
+    pub(crate) fn submit_unchecked(&self, arguments: &[&str], change: impl FnOnce(&mut Value)) -> String {
+        self.sandbox.write("flow.py", "print('hello')\n");
+        let mut job = self.sandbox.command([&["submit", "--dry-run", "-o", "json"], arguments, &["flow.py"]].concat()).exits(0).json();
+        change(&mut job);
+        self.apply(job.clone());
+        job["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
     /// Asks `why` until the job waits for `reason`, and returns the answer.
@@ -228,6 +243,17 @@ impl Drop for Namespace {
         }
         drop(self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"], None));
     }
+}
+
+/// Asserts that the evidence of a story or a report quotes these words, and that its advice names this step.
+#[track_caller]
+pub(crate) fn proves(story: &Value, words: &str, step: &str) {
+    let says = |list: &Value, field: &str, wanted: &str| {
+        let mut texts = list.as_array().unwrap().iter().filter_map(|item| item.pointer(field)?.as_str());
+        texts.any(|text| text.contains(wanted))
+    };
+    assert!(says(&story["evidence"], "/text", words), "the evidence does not say `{words}`: {story:#}");
+    assert!(says(&story["next"], "", step), "the advice does not name `{step}`: {story:#}");
 }
 
 /// Starts what says in one line of JSON that it is ready, and ends when its standard input does; returns both.

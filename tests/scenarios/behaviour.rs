@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     behaviour,
-    common::{place::Place, sandbox::noise},
+    common::{cluster::proves, place::Place, sandbox::noise},
 };
 
 behaviour! {
@@ -94,7 +94,17 @@ behaviour! {
         let output = place.submit(&["--memory", "100Mi", "-o", "json", "flow.py"]).exits(0);
         let report = output.json();
         assert_eq!(report["outcome"], "succeeded", "{output}");
-        assert!(report["warnings"].to_string().contains("memory"), "{output}");
+        assert!(report["warnings"].to_string().contains("Flow.ChildOutOfMemory"), "{output}");
+    }
+}
+
+behaviour! {
+    fn a_flow_that_fails_for_a_child_killed_at_the_limit_says_so(place: &Place) {
+        place.write("flow.py", "import subprocess, sys\ncode = subprocess.call([sys.executable, '-c', 'hoard = [bytearray(8 << 20) for _ in range(1000)]'])\nsys.exit(3 if code else 0)\n");
+        let output = place.submit(&["--memory", "100Mi", "-o", "json", "flow.py"]).exits(137);
+        let report = output.json();
+        assert_eq!((&report["reason"], &report["flow_exit_code"]), (&json!("Flow.ChildOutOfMemory"), &json!(3)), "{output}");
+        proves(&report, "(exit code 3)", "at a larger");
     }
 }
 
@@ -102,7 +112,9 @@ behaviour! {
     fn sigterm_of_the_flow_itself(place: &Place) {
         place.write("flow.py", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n");
         let output = place.submit(&["-o", "json", "flow.py"]).exits(143);
-        assert_eq!(output.json()["outcome"], "killed", "{output}");
+        let report = output.json();
+        assert_eq!((&report["outcome"], &report["reason"]), (&json!("killed"), &json!("Flow.Killed")), "{output}");
+        assert!(report["summary"].as_str().unwrap().contains("SIGTERM"), "{output}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clean;
 mod cloud;
+mod creation;
 mod doctor;
 mod endings;
 mod init;

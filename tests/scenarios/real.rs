@@ -2,4 +2,6 @@
 
 mod cloud;
 mod cluster;
+mod endings;
 mod images;
+mod starting;

@@ -131,7 +131,8 @@ fn by_job(inquiry: &Inquiry<'_>, condition: &ConditionRecord, last: Judgement) -
         None if condition.message.contains("has condition DisruptionTarget") => loss::by_job_words(inquiry, attempt, proof),
         None => {
             let summary = format!("the Job failed ({}) and its pod is gone: whether the flow failed or was lost is not known", condition.reason);
-            let cause = Cause::new(Reason::UnknownOther, summary).proven_by([proof]).advising(inquiry.sbrun("logs", ""));
+            let describe = inquiry.kubectl(&format!("describe job {}", inquiry.name()));
+            let cause = Cause::new(Reason::UnknownOther, summary).proven_by([proof]).advising(describe);
             End::new(Outcome::Unknown, cause, condition.since)
         }
     }
@@ -156,7 +157,8 @@ fn by_absence(inquiry: &Inquiry<'_>, last: Judgement) -> Judgement {
     } else if deletion_was_seen(inquiry) {
         deleted(inquiry, "the Job was deleted by somebody else", Some(proof), gone)
     } else {
-        let cause = Cause::new(Reason::UnknownJobGone, "the Job is gone and nothing is left that says how it ended").proven_by([proof]);
+        let cause = Cause::new(Reason::UnknownJobGone, "the Job is gone and nothing is left that says how it ended");
+        let cause = cause.proven_by([proof]).advising(["see what the flow left behind before you run it again".to_owned()]);
         End::new(Outcome::Unknown, cause, gone)
     };
     Judgement::Ended(Box::new(end))

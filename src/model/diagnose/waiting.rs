@@ -97,14 +97,16 @@ fn while_it_runs(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Vec<Cause> {
         Cause { summary, next: Vec::new(), ..end.cause }
     });
     let unready = starting::node_not_ready(inquiry, attempt);
-    let running = Cause::new(Reason::FlowRunning, format!("the flow runs{}", on_node(attempt))).advising(inquiry.sbrun("logs", "-f"));
+    let proof = Proof::new(format!("status of the flow's container in {}", attempt.label()), "Running", attempt.started());
+    let running = Cause::new(Reason::FlowRunning, format!("the flow runs{}", on_node(attempt)));
+    let running = running.proven_by([proof]).advising(inquiry.sbrun("logs", "-f"));
     taken.into_iter().chain(unready).chain([running]).collect()
 }
 
 /// Returns why a suspended Job has no pod; nothing while its submission may still be under way.
 fn suspended(inquiry: &Inquiry<'_>, job: &JobRecord) -> Option<Cause> {
     let proof = Proof::new(format!("job {}", job.name), "spec.suspend is true", None);
-    if job.maker == Maker::Sbrun && inquiry.evidence.attempts.is_empty() {
+    if job.maker == Maker::Sbrun && !job.complete && inquiry.evidence.attempts.is_empty() {
         let sending = job.created.is_some_and(|created| inquiry.now < after(created, SUBMISSION_SECONDS));
         let key = job.plan.as_ref().and_then(|plan| plan.key.as_ref());
         let again = key.map(|key| format!("sbrun submit --key {key} …   (the same command again)"));

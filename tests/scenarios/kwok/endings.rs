@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    cluster::{Cluster, Namespace, eventually, kwok},
+    cluster::{Cluster, Namespace, eventually, kwok, proves},
+    line::Line,
     sandbox::Running,
 };
 
@@ -111,22 +112,55 @@ fn the_node_object_goes() {
     ends(running, 75, "lost", "Lost.NodeGone");
 }
 
+/// Writes into a pod's status what a kubelet writes there in a case that no real part here can bring about.
+fn kubelet_writes(namespace: &Namespace, pod: &str, status: &Value) {
+    let status = json!({"status": status}).to_string();
+    namespace.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=strategic", "-p", &status]);
+}
+
+/// Returns the status of a pod that the kubelet ended for the sake of its node.
+fn terminated_by_kubelet(reason: &str, message: &str) -> Value {
+    let disruption = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message});
+    json!({"phase": "Failed", "reason": reason, "message": message, "conditions": [disruption]})
+}
+
 #[test]
 fn the_node_shuts_down() {
-    // No real part here shuts a machine down: this is what the kubelet writes when one does.
     let (namespace, running, pod) = follow("shut-down", &[]);
-    let status = json!({"status": {"phase": "Failed", "reason": "Terminated", "message": "Pod was terminated in response to imminent node shutdown.",
-        "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "Pod was terminated in response to imminent node shutdown."}]}});
-    namespace.kubectl(&["patch", "pod", &pod, "--subresource=status", "--type=strategic", "-p", &status.to_string()]);
-    ends(running, 75, "lost", "Lost.NodeShutdown");
+    let words = "Pod was terminated in response to imminent node shutdown.";
+    kubelet_writes(&namespace, &pod, &terminated_by_kubelet("Terminated", words));
+    let report = ends(running, 75, "lost", "Lost.NodeShutdown");
+    proves(&report, words, "sbrun rerun");
+}
+
+#[test]
+fn the_node_runs_short() {
+    let (namespace, running, pod) = follow("short", &[]);
+    let words = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 61204Ki. Container flow was using 412Mi, request is 128Mi, \
+                 has larger consumption of memory. ";
+    kubelet_writes(&namespace, &pod, &terminated_by_kubelet("Evicted", words));
+    let report = ends(running, 75, "lost", "Lost.Evicted");
+    proves(&report, "low on resource: memory", "sbrun rerun");
+}
+
+#[test]
+fn the_kubelet_lost_the_container() {
+    let (namespace, running, pod) = follow("container-lost", &[]);
+    let words = "The container could not be located when the pod was terminated";
+    let state = json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": words, "startedAt": null, "finishedAt": null}});
+    let container = json!({"name": "flow", "image": "python:3", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    kubelet_writes(&namespace, &pod, &json!({"phase": "Failed", "containerStatuses": [container]}));
+    let report = ends(running, 75, "lost", "Lost.Other");
+    assert_eq!(report["flow_exit_code"], Value::Null, "137 is made up: {report:#}");
+    proves(&report, words, "sbrun rerun");
 }
 
 #[test]
 fn it_runs_too_long() {
-    // The pod's own deadline is kept by the kubelet, which kwok does not do: this is what it writes.
+    // The pod's own deadline is kept by the kubelet, which kwok does not do.
     let (namespace, running, pod) = follow("too-long", &["--timeout", "1h"]);
-    let status = json!({"status": {"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active on the node longer than the specified deadline"}});
-    namespace.kubectl(&["patch", "pod", &pod, "--subresource=status", "--type=strategic", "-p", &status.to_string()]);
+    let words = "Pod was active on the node longer than the specified deadline";
+    kubelet_writes(&namespace, &pod, &json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": words}));
     ends(running, 124, "timed_out", "Timeout.Run");
 }
 
@@ -159,6 +193,44 @@ fn sigterm_does_what_was_asked() {
     drop(output.says(&["goes on", "sbrun logs -f"]));
     assert_eq!(namespace.objects("jobs")[0]["status"]["active"], 1);
     drop(namespace.sandbox.command(["cancel", "--yes", namespace.objects("jobs")[0]["metadata"]["name"].as_str().unwrap()]).exits(0));
+}
+
+#[test]
+fn a_job_that_went_while_nobody_could_look() {
+    let mut namespace = kwok().namespace();
+    let server = kwok().ready["server"].as_str().unwrap().strip_prefix("https://").unwrap();
+    let line = Line::to(server);
+    let kubeconfig = std::fs::read_to_string(kwok().kubeconfig()).unwrap().replace(server, &line.address);
+    let path = namespace.sandbox.write("kubeconfig", kubeconfig);
+    namespace.sandbox.set("KUBECONFIG", path.to_string_lossy());
+    namespace.map(&["nowhere"], "");
+    namespace.sandbox.write("flow.py", "print('hello')\n");
+    let mut running = namespace.sandbox.start(["submit", "-s", "nowhere", "-o", "json", "flow.py"]);
+    running.until("no node carries");
+    line.cut();
+    namespace.kubectl(&["delete", "jobs", "--all"]);
+    eventually("the pod's end", || namespace.objects("pods").is_empty());
+    // Of one that was seen half a minute before, sbrun would say that it was deleted while active.
+    std::thread::sleep(std::time::Duration::from_secs(31));
+    line.mend();
+    let report = ends(running, 76, "unknown", "Unknown.JobGone");
+    proves(&report, "does not exist any more", "see what the flow left behind");
+}
+
+#[test]
+fn a_job_of_others_that_failed_and_whose_pod_is_gone() {
+    let namespace = kwok().namespace();
+    kwok().node("small-1", "small", "8", "32Gi");
+    let pod = json!({
+        "metadata": {"annotations": {"kwok.test/exit": "3"}},
+        "spec": {"restartPolicy": "Never", "nodeSelector": {"sbrun.dev/size": "small"}, "containers": [{"name": "main", "image": "x"}]},
+    });
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "nightly"}, "spec": {"backoffLimit": 0, "template": pod}});
+    namespace.apply(job);
+    eventually("the Job's end", || namespace.objects("jobs")[0]["status"]["conditions"].to_string().contains("Failed"));
+    namespace.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0"]);
+    let story = namespace.why("nightly", "Unknown.Other");
+    proves(&story, "Job has reached the specified backoff limit", "describe job nightly");
 }
 
 #[test]

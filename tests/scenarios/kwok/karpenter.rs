@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    cluster::{Namespace, eventually},
+    cluster::{Namespace, eventually, proves},
     karpenter::{Pool, karpenter},
 };
 
@@ -136,6 +136,16 @@ fn a_launch_that_the_cloud_refuses() {
     let name = submit(&namespace, &pool);
     let story = namespace.why(&name, "Capacity.LaunchConfiguration");
     assert!(story["evidence"].to_string().contains("UnauthorizedOperation"), "the cloud's words: {story:#}");
+}
+
+#[test]
+fn a_pool_whose_node_class_does_not_exist() {
+    let pool = karpenter().pool_with(&json!({"cpu": 8}), |pool| pool["spec"]["template"]["spec"]["nodeClassRef"]["name"] = json!("nowhere"));
+    let namespace = namespace("1s");
+    pool.map(&namespace, "cpu: 1, memory: 1Gi");
+    let name = submit(&namespace, &pool);
+    let story = namespace.why(&name, "ScaleUp.PoolNotReady");
+    proves(&story, "NodeClass", &format!("kubectl describe nodepool {}", pool.name));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::common::{
-    cluster::{Namespace, eventually, kwok},
+    cluster::{Namespace, eventually, kwok, proves},
     sandbox::noise,
 };
 
@@ -26,6 +26,16 @@ fn a_flow_is_followed_to_its_end_and_judged() {
     let output = namespace.sandbox.command(["submit", "--size", "small", "--template", "template.json", "flow.py"]).exits(0);
     assert_eq!(output.text(), "first\nsecond\n");
     drop(output.says(&["flow-", "size small", "sbrun why", "✓ succeeded"]));
+}
+
+#[test]
+fn a_running_flow_is_told_with_how_to_read_it() {
+    let namespace = namespace();
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let name = namespace.submit(&["-s", "small", "--template", "template.json"]);
+    let story = namespace.why(&name, "Flow.Running");
+    proves(&story, "Running", &format!("sbrun logs {name} -f"));
+    namespace.sandbox.command(["cancel", &name]).exits(0).success();
 }
 
 #[test]

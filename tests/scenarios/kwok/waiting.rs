@@ -1,11 +1,8 @@
-//! Why a job is not running yet: each cause brought about on the real control plane.
+//! Why a pod gets no node, or does not start on it: each cause brought about on the real control plane.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::common::{
-    cluster::{Namespace, eventually, kwok},
-    sandbox::noise,
-};
+use crate::common::cluster::{Namespace, eventually, kwok, proves};
 
 fn namespace() -> Namespace {
     kwok().namespace()
@@ -92,49 +89,62 @@ fn a_node_that_is_not_ready() {
 }
 
 #[test]
-fn a_quota_that_can_never_hold_it_rejects() {
+fn a_scheduling_gate_holds_the_pod() {
     let namespace = namespace();
-    namespace
-        .apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "64Mi"}}}));
     namespace.map(&["small"], "");
-    namespace.sandbox.write("flow.py", "print('hello')\n");
-    let output = namespace.sandbox.command(["submit", "-s", "small", "flow.py"]).exits(78);
-    drop(output.says(&["team", "64"]));
+    namespace.pod_template(&json!({"spec": {"schedulingGates": [{"name": "example.com/licence"}]}}));
+    let name = namespace.submit(&["-s", "small", "--template", "template.json"]);
+    let story = namespace.why(&name, "Scheduling.Gated");
+    proves(&story, "non-empty scheduling gates", ".spec.schedulingGates");
 }
 
 #[test]
-fn a_quota_that_is_used_up_makes_it_wait() {
+fn what_the_scheduler_says_and_sbrun_does_not_know_is_quoted() {
+    let namespace = namespace();
+    kwok().node("rackless-1", "rackless", "4", "8Gi");
+    namespace.map(&["rackless"], "");
+    let spread = json!({"maxSkew": 1, "topologyKey": "example.com/rack", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}});
+    namespace.pod_template(&json!({"spec": {"topologySpreadConstraints": [spread]}}));
+    let name = namespace.submit(&["-s", "rackless", "--template", "template.json"]);
+    let story = namespace.why(&name, "Scheduling.Other");
+    assert!(story["summary"].as_str().unwrap().contains("didn't match pod topology spread constraints"), "{story:#}");
+    proves(&story, "didn't match pod topology spread constraints", "describe pod");
+}
+
+#[test]
+fn a_claim_that_does_not_exist() {
     let namespace = namespace();
     kwok().node("small-1", "small", "8", "32Gi");
-    namespace
-        .apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "200Mi"}}}));
-    eventually("the quota's status", || namespace.objects("resourcequotas")[0]["status"]["hard"].is_object());
     namespace.map(&["small"], "");
-    namespace.template(&json!({"kwok.test/run": "1h"}));
-    let first = namespace.submit(&["-s", "small", "--template", "template.json"]);
-    eventually("the first pod", || namespace.objects("pods").len() == 1);
-    let second = namespace.submit(&["-s", "small", "--template", "template.json"]);
-    let story = namespace.why(&second, "Rejected.Quota");
-    assert_eq!(story["outcome"], Value::Null, "it may fit later: {story:#}");
-    drop(namespace.sandbox.command(["cancel", &first, &second]).exits(0));
+    let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "measurements"}});
+    namespace.pod_template(&json!({"spec": {"volumes": [volume]}}));
+    let name = namespace.submit_unchecked(&["-s", "small", "--template", "template.json"], |_| ());
+    let story = namespace.why(&name, "Volume.Missing");
+    assert_eq!(story["summary"], "claim `measurements` does not exist", "{story:#}");
+    proves(&story, "persistentvolumeclaim \"measurements\" not found", "describe persistentvolumeclaim measurements");
 }
 
 #[test]
-fn pod_security_refuses_the_pod() {
-    let namespace = kwok().namespace_with(&json!({"pod-security.kubernetes.io/enforce": "restricted"}));
-    namespace.map(&["small"], "  run_as_user: image\n");
-    namespace.sandbox.write("flow.py", "print('hello')\n");
-    let output = namespace.sandbox.command(["submit", "-s", "small", "-o", "json", "flow.py"]).exits(78);
-    assert_eq!(output.json()["reason"], "Rejected.PodSecurity", "{output}");
-}
-
-#[test]
-fn a_service_account_that_does_not_exist() {
+fn a_volume_in_a_zone_where_the_size_has_no_node() {
     let namespace = namespace();
-    namespace.map(&["small"], "  service_account: nobody-has-this\n");
-    namespace.sandbox.write("flow.py", "print('hello')\n");
-    drop(namespace.sandbox.command(["submit", "-s", "small", "flow.py"]).exits(78).says(&["nobody-has-this"]));
-    assert!(namespace.objects("jobs").is_empty(), "it was known before");
+    let labels = json!({"sbrun.dev/size": "zoned", "topology.kubernetes.io/zone": "us-east-1a"});
+    kwok().node_with("zoned-1", &labels, &json!([]), "4", "8Gi");
+    namespace.map(&["zoned"], "");
+    let (space, modes) = (json!({"storage": "1Gi"}), json!(["ReadWriteOnce"]));
+    let zone = json!({"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1b"]});
+    kwok().apply(&json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace.name},
+        "spec": {"capacity": space, "accessModes": modes, "csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"},
+                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [zone]}]}}},
+    }));
+    namespace.apply(json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "measurements"},
+        "spec": {"storageClassName": "", "volumeName": namespace.name, "accessModes": modes, "resources": {"requests": space}},
+    }));
+    namespace.pod_template(&json!({"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "measurements"}}]}}));
+    let name = namespace.submit(&["-s", "zoned", "--template", "template.json"]);
+    let story = namespace.why(&name, "Volume.Zone");
+    proves(&story, "PersistentVolume's node affinity", "get persistentvolumeclaims");
 }
 
 #[test]
@@ -165,23 +175,4 @@ fn an_image_that_cannot_be_had_is_told_in_the_kubelets_words() {
     }));
     let output = namespace.sandbox.command(["submit", "-s", "small", "--template", "template.json", "-o", "json", "flow.py"]).exits(78);
     assert_eq!(output.json()["reason"], "Image.NotFound", "{output}");
-}
-
-#[test]
-fn a_submission_that_died_half_way_is_shown_and_cleaned() {
-    let namespace = namespace();
-    namespace.map(&["small"], "");
-    namespace.sandbox.write("noise.txt", noise(300_000));
-    let name = namespace.submit(&["-s", "small"]);
-    // What a submitter that was killed after its first request leaves.
-    namespace.kubectl(&["delete", "job", &name]);
-    let dry = namespace.sandbox.command(["submit", "-s", "small", "--key", "half", "--dry-run", "-o", "json", "flow.py"]).exits(0).json();
-    let mut job = dry["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Job").unwrap().clone();
-    assert_eq!(job["spec"]["suspend"], true);
-    job["metadata"]["namespace"] = json!(namespace.name);
-    namespace.apply(job.clone());
-    let name = job["metadata"]["name"].as_str().unwrap();
-    drop(namespace.sandbox.command(["clean"]).exits(0).says(&["nothing to remove"])); // for a minute it may still be under way
-    namespace.why(name, "Submission.Incomplete");
-    assert_eq!(namespace.sandbox.command(["clean"]).exits(0).text().trim(), name);
 }

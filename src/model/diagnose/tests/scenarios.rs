@@ -52,9 +52,11 @@ fn creation() -> Vec<Scenario> {
         let job = evidence.job.as_mut().expect("a job");
         (job.suspended, job.started, job.complete) = (true, None, false);
     });
+    let stopped = suspended.clone().with(|evidence| evidence.job.as_mut().expect("a job").complete = true);
     let queued = suspended.clone().with(|evidence| evidence.job.as_mut().expect("a job").maker = Maker::PrefectWorker);
     vec![
         scenario("submission broke off", suspended, Waits(SubmissionIncomplete, Phase::Submitted)),
+        scenario("suspended by somebody before it had a pod", stopped, Waits(SchedulingSuspended, Phase::Submitted)),
         scenario("suspended by a queue", queued, Waits(SchedulingSuspended, Phase::Submitted)),
         scenario("no pod yet", mk_evidence([]), Waits(SchedulingWaiting, Phase::Pending)),
         scenario(

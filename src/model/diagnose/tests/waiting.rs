@@ -227,7 +227,7 @@ fn a_webhook_that_does_not_answer_may_answer_later() {
 fn a_submission_that_is_under_way_is_no_broken_one() {
     let evidence = mk_evidence([]).with(|evidence| {
         let job = evidence.job.as_mut().expect("a job");
-        (job.suspended, job.started) = (true, None);
+        (job.suspended, job.started, job.complete) = (true, None, false);
         change_plan(evidence, |plan| plan.key = Some("run-7".into()));
     });
     let story = diagnose(&evidence, at(20));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     cloud::{Cloud, CloudNamespace, Group, SIZE, cloud},
-    cluster::eventually,
+    cluster::{eventually, proves},
 };
 
 /// Returns a namespace whose map has these groups, and whose pods end by themselves.
@@ -78,6 +78,21 @@ fn behind_a_group_at_its_maximum_there_is_a_queue() {
 }
 
 #[test]
+fn a_turn_that_does_not_come_in_time() {
+    let group = cloud().group("no-turn", &json!({"max": 1}));
+    let namespace = namespace(&[&group]);
+    map(&namespace, &group, "cpu: 3, memory: 4Gi", &format!("{{key: {SIZE}, operator: Exists}}"));
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let first = submit(&namespace, &group);
+    eventually("the first to run", || namespace.objects("pods").iter().any(|pod| pod["status"]["phase"] == "Running"));
+    let second = ["submit", "-s", "no-turn", "--template", "template.json", "--queue-timeout", "3s", "-o", "json", "flow.py"];
+    let report = namespace.sandbox.command(second).exits(75).json();
+    assert_eq!((&report["outcome"], &report["reason"]), (&json!("no_node"), &json!("Timeout.Queue")), "{report:#}");
+    proves(&report, "waited 3s; Queue.AtMaximum: node group `no-turn`", "sbrun sizes");
+    namespace.sandbox.command(["cancel", &first]).exits(0).success();
+}
+
+#[test]
 fn ten_jobs_for_five_machines_all_run() {
     let group = cloud().group("five-machines", &json!({"max": 5}));
     let namespace = namespace(&[&group]);
@@ -130,6 +145,25 @@ fn without_access_to_the_account_a_back_off_is_still_told() {
     let story = namespace.why(&name, "ScaleUp.Backoff");
     assert!(story["unknown"].to_string().contains("DescribeAutoScalingGroups"), "what is not known, and why: {story:#}");
     assert!(story["evidence"].to_string().contains("placeholder-cannot-be-fulfilled"), "{story:#}");
+}
+
+#[test]
+fn without_access_to_the_account_a_raise_is_told_until_its_machine_is_seen() {
+    let group = cloud().group("raised", &json!({}));
+    group.steer(&json!({"boot_seconds": 5}));
+    let namespace = cloud().namespace_alone();
+    namespace.map_groups(&[&group]);
+    namespace.template(&json!({"kwok.test/run": "1s"}));
+    namespace.refuse("access-denied", &json!({}));
+    cloud().end_autoscaler();
+    cloud().start_autoscaler_with(&["--group-refresh=1m"]); // as the real one: it does not see the machine that it asked for until then
+    let name = submit(&namespace, &group);
+    let story = namespace.why(&name, "ScaleUp.Triggered");
+    assert_eq!(story["phase"], "scaling_up", "{story:#}");
+    assert!(story["evidence"][0]["text"].as_str().unwrap().starts_with("pod triggered scale-up: [{raised 0->1 "), "{story:#}");
+    namespace.sandbox.command(["wait", &name]).exits(0).success();
+    cloud().end_autoscaler();
+    cloud().start_autoscaler();
 }
 
 #[test]
