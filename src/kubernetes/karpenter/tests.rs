@@ -10,6 +10,7 @@ use crate::{
     model::{
         footprint::{Allocatable, Footprint},
         launch_plan,
+        node_pool::capacity_failure,
         quantity::{Cpu, Memory},
     },
 };
@@ -141,6 +142,39 @@ fn events_are_sorted_out_by_pool() {
     assert_eq!(of(Scope::Pool("flows-small")), life.map(|reason| ("flows-small-2wx68".to_owned(), reason.to_owned())));
     assert_eq!(of(Scope::All).len(), life.len(), "`Finalized` names no object");
     assert_eq!(of(Scope::Pool("flows")), []);
+}
+
+/// Returns the events of a moment that are about a kind of objects.
+fn recorded_events(moment: &str, kind: &str) -> Vec<EventRecord> {
+    let events: Vec<Event> = objects(moment, "events");
+    events.iter().map(event_record).filter(|event| event.object_kind == kind).collect()
+}
+
+#[test]
+fn failed_launches_are_told_from_events_and_from_conditions() {
+    let events = recorded_events("no-capacity/1-claim-failed", "NodeClaim");
+    let words: Vec<&str> = events.iter().filter_map(capacity_failure).collect();
+    assert_eq!(words.len(), 1);
+    assert!(words[0].starts_with("with fleet error(s), InsufficientInstanceCapacity: We currently do not have"), "{words:?}");
+    assert_eq!(recorded_claims("no-capacity/1-claim-failed"), [], "the claim itself is gone");
+    let claims = recorded_claims("launch-refused/1-retrying");
+    let refused = claims[0].refused_launch().expect("a refused launch");
+    assert_eq!(refused.message, "UnauthorizedOperation: You are not authorized to use launch template lt-0123456789abcdef0");
+    assert_eq!(recorded_claims("from-zero/2-running")[0].refused_launch(), None);
+}
+
+#[test]
+fn words_about_other_pools_are_left_out() {
+    let pool = |moment| objects(moment, "nodepools").into_iter().map(pool_record).find(|pool| pool.name == "flows-small").expect("the pool");
+    let refusals = |moment| -> Vec<String> {
+        let events = recorded_events(moment, "Pod");
+        let words = events.iter().filter(|event| event.source == "karpenter" && event.reason == "FailedScheduling");
+        words.flat_map(|event| pool(moment).refusals(&event.message)).map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(refusals("limit-beside-others/1-pending"), ["all available instance types exceed limits for nodepool (NodePool=flows-small)"]);
+    let mismatch = "incompatible requirements, key sbrun.dev/size, sbrun.dev/size In [nowhere] not in sbrun.dev/size In [small]";
+    assert_eq!(refusals("label-mismatch/1-pending"), [mismatch]);
+    assert_eq!(refusals("no-capacity/2-passed-over"), Vec::<String>::new());
 }
 
 #[test]
