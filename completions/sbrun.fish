@@ -51,6 +51,8 @@ complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "clean" -d 'Remove finis
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "nodes" -d 'Show node groups: what each has, whether it grows, why it cannot, when idle nodes go'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "sizes" -d 'Show the sizes that the instance map offers'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "setup" -d 'Print or apply what a cluster needs: namespace, rights, admission policy'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "init" -d 'Make an instance map of the node groups that are there'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "doctor" -d 'Find what is wrong with map, account, autoscaler and cluster, and what mends it'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "config" -d 'Show settings with their origin'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "version" -d 'Show the versions of sbrun and of the cluster'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -295,6 +297,45 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s q -l quiet -d 'Say
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s v -l verbose -d 'Say more (can be repeated)'
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s y -l yes -d 'Answer every question with yes'
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s g -l group -d 'Node group or node pool to make a size of (can be repeated) [default: all that rest at 0]' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l name -d 'Name of the size of a group (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l image -d 'Container image for all sizes' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l region -d 'AWS region of the groups' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l cluster -d 'Name of the EKS cluster' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l print -d 'Print the map instead of writing it'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -l from-scratch -d 'Make the map anew instead of adding to it'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s s -l size -d 'Only this size; of one that the map does not have, everything that it still lacks' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -l offline -d 'Look at the map alone, not at cluster and account'
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s s -l size -d 'As if this size were asked for' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand config" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
 json\t'One JSON document'

@@ -3,4 +3,5 @@
 mod bad_input;
 mod help;
 mod local;
+mod nodes;
 mod set_up;

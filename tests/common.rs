@@ -6,3 +6,4 @@ pub(crate) mod karpenter;
 #[macro_use]
 pub(crate) mod place;
 pub(crate) mod sandbox;
+pub(crate) mod terminal;

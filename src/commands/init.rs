@@ -166,14 +166,12 @@ fn frame(arguments: &InitArgs, place: &Place) -> Frame {
 /// A group that somebody asked for and that is not there is an error, never a shorter map.
 fn check_groups(arguments: &InitArgs, proposal: &Proposal) -> Result<()> {
     let taken = |group: &&String| proposal.sizes.iter().any(|size| size.node_groups.contains(group) || size.node_pool.as_ref() == Some(group));
-    for group in arguments.groups.iter().filter(|group| !taken(group)) {
-        let reason = proposal.left_out.iter().find(|(name, _)| name == group).map(|(_, reason)| reason.as_str());
-        let others = proposal.left_out.iter().map(|(name, _)| name.as_str());
-        let meant = crate::model::suggestion::closest(group, others).map(|meant| format!("did you mean `{meant}`?"));
-        let why = reason.unwrap_or("there is none of this name");
-        return Err(Error::rejected(format!("no size can be made of node group `{group}`: {why}")).with_hints(meant));
-    }
-    Ok(())
+    let Some(group) = arguments.groups.iter().find(|group| !taken(group)) else { return Ok(()) };
+    let reason = proposal.left_out.iter().find(|(name, _)| name == group).map(|(_, reason)| reason.as_str());
+    let others = proposal.left_out.iter().map(|(name, _)| name.as_str());
+    let meant = crate::model::suggestion::closest(group, others).map(|meant| format!("did you mean `{meant}`?"));
+    let why = reason.unwrap_or("there is none of this name");
+    Err(Error::rejected(format!("no size can be made of node group `{group}`: {why}")).with_hints(meant))
 }
 
 fn tell_left_out(proposal: &Proposal, ui: &mut Ui) {

@@ -54,7 +54,10 @@ pub async fn nodes(arguments: &NodesArgs, context: &Context, ui: &mut Ui) -> Res
 }
 
 async fn once(observer: &Observer, ui: &mut Ui) -> Result<ExitCode> {
-    let look = observer.look().await?;
+    ui.progress("looking at node groups");
+    let look = observer.look().await;
+    ui.clear_progress();
+    let look = look?;
     let document = NodeGroups::new(&observer.survey(&look), look.now);
     if document.node_groups.is_empty() {
         ui.status("there is no node group");

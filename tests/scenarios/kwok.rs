@@ -6,6 +6,8 @@ mod doctor;
 mod endings;
 mod init;
 mod karpenter;
+mod nodes;
 mod setup;
 mod submit;
+mod terminal;
 mod waiting;

@@ -45,7 +45,7 @@ fn runs(deployment: &AutoscalerDeployment, findings: &mut Findings<'_>) {
     let finding = findings.bad(Severity::Error, Check::AutoscalerRuns, SUBJECT, format!("none of its {wanted} pods is ready"));
     finding.mended_by(format!("kubectl -n {namespace} describe deployment {name}"));
     if *wanted == 0 {
-        finding.message = "its Deployment has 0 replicas".to_owned();
+        "its Deployment has 0 replicas".clone_into(&mut finding.message);
         finding.remedies = vec![format!("kubectl -n {namespace} scale deployment {name} --replicas=1")];
     }
 }

@@ -105,7 +105,7 @@ impl<'a> Machines<'a> {
         let Some(daemon_sets) = self.daemon_sets else { return };
         let nodes = self.nodes.iter().filter(|node| node.allocatable.memory.0 > 0);
         let smallest = nodes.min_by_key(|node| (node.allocatable.memory, node.allocatable.cpu));
-        let (whole, labels, taints, whose) = match (smallest, &self.promised) {
+        let (offer, labels, taints, whose) = match (smallest, &self.promised) {
             (Some(node), _) => (node.allocatable, &node.labels, &node.taints, format!("its node {}", node.name)),
             (None, Some((labels, taints))) => match self.size.allocatable() {
                 Some(allocatable) => (allocatable, labels, taints, "its machine".to_owned()),
@@ -115,7 +115,7 @@ impl<'a> Machines<'a> {
         };
         let taints: Vec<Taint> = lasting(taints).cloned().collect();
         let daemons: Vec<&DaemonSet> = daemon_sets.iter().filter(|daemon| daemon.runs_on(labels, &taints)).collect();
-        let free = less(whole, &daemons);
+        let free = less(offer, &daemons);
         let shortfalls = self.footprint.shortfalls(&free);
         if shortfalls.is_empty() {
             return findings.good(Check::PlacementFootprint, &self.subject);

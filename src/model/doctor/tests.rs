@@ -280,7 +280,7 @@ fn remedies_are_ready_to_be_pasted() {
         tag(ENABLED, "true"),
         tag("k8s.io/cluster-autoscaler/prod", "true")
     );
-    assert_eq!(of("ScaleUp.GroupNotDiscovered"), [command.clone()]);
+    assert_eq!(of("ScaleUp.GroupNotDiscovered"), std::slice::from_ref(&command));
     assert_eq!(of("Tags.Discovery"), [command]);
     let label = tag("k8s.io/cluster-autoscaler/node-template/label/workload", "xl");
     assert_eq!(of("Tags.Labels"), [format!("aws autoscaling create-or-update-tags --tags {label} --region eu-west-1")]);

@@ -14,9 +14,9 @@ pub(super) fn name(sizes: &mut [ProposedSize], wishes: &Wishes) {
     let shared = shared_words(&groups);
     let mut taken: BTreeSet<String> = wishes.known_names.iter().cloned().collect();
     for (size, group) in sizes.iter_mut().zip(&groups) {
-        let wished = size.node_groups.iter().chain(&size.node_pool).find_map(|group| wishes.names.get(group)).cloned();
+        let own = size.node_groups.iter().chain(&size.node_pool).find_map(|group| wishes.names.get(group)).cloned();
         let labelled = || size.node_selector.get(PLACEMENT_KEY).cloned();
-        let name = wished.or_else(labelled).unwrap_or_else(|| rest(group, shared, size.node_groups.len() > 1));
+        let name = own.or_else(labelled).unwrap_or_else(|| rest(group, shared, size.node_groups.len() > 1));
         let name = if value::size_name(&name).is_ok() { name } else { group.clone() };
         size.name = unique(name, &mut taken);
     }

@@ -37,11 +37,9 @@ pub fn new_map(frame: &Frame, sizes: &[ProposedSize]) -> String {
         text.extend(cluster.into_iter().map(|(key, value)| format!("  {key}: {}\n", scalar(value))));
     }
     text += "defaults:\n";
-    text += &match image {
-        Some(image) => format!("  image: {}\n", scalar(image)),
-        None => "  # image: registry.example/flows:1    # without one every `submit` needs `--image`\n".to_owned(),
-    };
-    text + "sizes:\n" + &sizes.iter().map(size_text).collect::<String>()
+    let image = image.as_ref().map(|image| format!("  image: {}\n", scalar(image)));
+    let none = "  # image: registry.example/flows:1    # without one every `submit` needs `--image`\n";
+    text + image.as_deref().unwrap_or(none) + "sizes:\n" + &sizes.iter().map(size_text).collect::<String>()
 }
 
 /// Returns the text of a map with more sizes at the end of its own, else nothing: where its `sizes` are not written line by line.
@@ -66,7 +64,7 @@ pub fn added_to(text: &str, sizes: &[ProposedSize]) -> Option<String> {
     let indent = " ".repeat(depth);
     let indented = |line: &str| format!("{indent}{}\n", line.strip_prefix("  ").unwrap_or(line));
     let added: String = sizes.iter().flat_map(|size| size_text(size).lines().map(indented).collect::<Vec<_>>()).collect();
-    let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let joined = |lines: &[&str]| lines.iter().flat_map(|line| [*line, "\n"]).collect::<String>();
     Some(joined(before) + &added + &joined(after))
 }
 
@@ -97,7 +95,7 @@ fn size_text(size: &ProposedSize) -> String {
     lines.push(format!("node_selector: {}", mapping(node_selector)));
     lines.push(format!("tolerations: [{}]", tolerations.iter().map(toleration).collect::<Vec<_>>().join(", ")));
     let comment = if room.is_none() { "# " } else { "" };
-    let body: String = lines.iter().map(|line| format!("  {comment}  {line}\n")).collect();
+    let body: String = lines.iter().flat_map(|line| ["  ", comment, "  ", line, "\n"]).collect();
     format!("  {comment}{}:\n{body}", scalar(name))
 }
 

@@ -18,15 +18,11 @@ pub(super) fn sources(input: &SurveyInput<'_>, groups: &[GroupSurvey]) -> Vec<St
         _ => {}
     }
     if any_group {
-        unknown.extend(scaling.account.obstacle().map(|why| format!("{why}; limits and machines on their way are the autoscaler's figures")));
-        match &scaling.autoscaler {
-            Sighting::Unseen(why) => unknown.push(why.clone()),
-            Sighting::Absent { .. } => unknown.push("the Cluster Autoscaler: it has written no status here; does it run?".to_owned()),
-            Sighting::Seen { value, .. } if value.is_stale(input.now) => {
-                unknown.push("the Cluster Autoscaler: its status is too old to be true; it does not run".to_owned());
-            }
-            _ => {}
-        }
+        // An autoscaler that is absent or down is no gap in what is known: it is why nothing grows, and told so.
+        let helps_out = scaling.autoscaler.value().is_some_and(|status| !status.is_stale(input.now));
+        let instead = if helps_out { "; limits and machines on their way are the autoscaler's figures" } else { "" };
+        unknown.extend(scaling.account.obstacle().map(|why| format!("{why}{instead}")));
+        unknown.extend(scaling.autoscaler.obstacle().map(ToOwned::to_owned));
     }
     if any_pool {
         match &scaling.pools {

@@ -43,7 +43,7 @@ pub(super) fn departure(node: &OccupiedNode, group: Option<&Group<'_>>, input: &
         return Departure::Stays("its group is at its minimum".to_owned());
     }
     let Some(group) = group else {
-        return Departure::Unknown("its node group is not known".to_owned());
+        return Departure::Unknown("the map names no node group for its size".to_owned());
     };
     if group.0.is_pool {
         return of_pool(node, group, input.now);

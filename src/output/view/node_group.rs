@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     model::{
         footprint::Footprint,
-        machine::Machine,
+        machine::{Machine, MachineState},
         reason::Reason,
         scale_state::{Departure, GroupSurvey, Survey},
         story::{Cause, Proof},
@@ -132,8 +132,10 @@ pub struct MachineEntry {
     pub jobs_running: Option<u32>,
     /// About when it goes, while it is idle.
     pub goes: Option<Timestamp>,
-    /// Why it does not go, or why that is not known, while it is idle.
+    /// Why it does not go, while it is idle.
     pub stays: Option<String>,
+    /// Why nothing tells when it goes, while it is idle.
+    pub unknown: Option<String>,
 }
 
 impl NodeGroups {
@@ -186,9 +188,10 @@ impl NodeGroups {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
+        let mut told_down = false;
         for entry in &self.node_groups {
             let name = entry.title();
-            lines.extend(entry.hindrance(&lines).map(|told| format!("{name}: {told}")));
+            lines.extend(entry.hindrance(&mut told_down).map(|told| format!("{name}: {told}")));
             lines.extend(entry.departures(self.time).map(|told| format!("{name}: {told}")));
             lines.extend(entry.unknown.iter().map(|told| format!("{name}: not known: {told}")));
         }
@@ -247,28 +250,32 @@ impl NodeGroupEntry {
         self.state.map_or_else(|| "unknown".to_owned(), |state| state.replace('_', " "))
     }
 
-    /// Returns why it does not grow, where that matters now and none of `said` says the same.
-    fn hindrance(&self, said: &[String]) -> Option<String> {
+    /// Returns why it does not grow, where that matters now. That the autoscaler is down is told of the first group only.
+    fn hindrance(&self, told_down: &mut bool) -> Option<String> {
         let hindrance = self.hindrances.first()?;
-        let is_news = hindrance.reason != Reason::QueueAtMaximum || self.jobs_waiting.is_some_and(|jobs| jobs > 0);
-        let mut told = hindrance.summary.clone();
-        if let Some(next) = hindrance.next.first() {
-            told = format!("{told}; next: {next}");
-        }
-        (is_news && !said.iter().any(|line| line.ends_with(&told))).then_some(told)
+        let is_news = match hindrance.reason {
+            Reason::QueueAtMaximum => self.jobs_waiting.is_some_and(|jobs| jobs > 0),
+            Reason::ScaleUpAutoscalerDown => !std::mem::replace(told_down, true),
+            _ => true,
+        };
+        let next = hindrance.next.first().map(|next| format!("; next: {next}")).unwrap_or_default();
+        is_news.then(|| format!("{}{next}", hindrance.summary))
     }
 
     /// Returns when its idle nodes go.
     fn departures(&self, now: Timestamp) -> Option<String> {
-        let idle: Vec<&MachineEntry> = self.machines.iter().filter(|machine| machine.goes.is_some() || machine.stays.is_some()).collect();
-        let first = idle.iter().filter_map(|machine| machine.goes).min();
-        let nodes = wording::count(idle.len(), "idle node");
-        match (first, idle.first()?.stays.as_deref()) {
-            (Some(first), _) if idle.len() == 1 => Some(format!("{nodes}, which goes {}", when(first, now))),
-            (Some(first), _) => Some(format!("{nodes}, of which the first goes {}", when(first, now))),
-            (None, Some(stays)) => Some(format!("{nodes}: {stays}")),
-            (None, None) => None,
+        let idle = || self.machines.iter().filter(|machine| machine.state == MachineState::Idle.as_str());
+        let (count, is_one) = (idle().count(), idle().count() == 1);
+        let nodes = wording::count(count, "idle node");
+        if let Some(first) = idle().filter_map(|machine| machine.goes).min() {
+            let which = if is_one { "which" } else { "of which the first" };
+            return Some(format!("{nodes}, {which} goes {}", when(first, now)));
         }
+        if let Some(why) = idle().find_map(|machine| machine.stays.as_ref()) {
+            return Some(format!("{nodes}, which {}: {why}", if is_one { "stays" } else { "stay" }));
+        }
+        let why = idle().find_map(|machine| machine.unknown.as_ref())?;
+        Some(format!("{nodes}; when {} not known: {why}", if is_one { "it goes is" } else { "they go is" }))
     }
 }
 
@@ -284,11 +291,11 @@ fn hindrance(cause: &Cause) -> Hindrance {
 impl MachineEntry {
     fn new(machine: &Machine, group: &GroupSurvey) -> Self {
         let departure = group.departures.iter().find(|(node, _)| machine.node.as_ref() == Some(node)).map(|(_, departure)| departure);
-        let (goes, stays) = match departure {
-            Some(Departure::At(time)) => (Some(*time), None),
-            Some(Departure::Stays(why)) => (None, Some(format!("it stays: {why}"))),
-            Some(Departure::Unknown(why)) => (None, Some(format!("when it goes is not known: {why}"))),
-            None => (None, None),
+        let (goes, stays, unknown) = match departure.cloned() {
+            Some(Departure::At(time)) => (Some(time), None, None),
+            Some(Departure::Stays(why)) => (None, Some(why), None),
+            Some(Departure::Unknown(why)) => (None, None, Some(why)),
+            None => (None, None, None),
         };
         Self {
             node: machine.node.clone(),
@@ -301,6 +308,7 @@ impl MachineEntry {
             jobs_running: machine.node.as_ref().and(group.jobs_running).map(|_| machine.jobs),
             goes,
             stays,
+            unknown,
         }
     }
 }

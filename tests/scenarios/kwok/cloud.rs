@@ -3,5 +3,6 @@
 mod api;
 mod capacity;
 mod growth;
+mod nodes;
 mod recorded;
 mod waiting;

@@ -397,7 +397,9 @@ fn do_everything(namespace: &mut Namespace) {
     eventually("the pod", || run(namespace, &["why", &moved, "-o", "json"]).contains("\"running\""));
     kwok().kubectl_ok(&["label", "node", "moved-1", "sbrun.dev/size=other", "--overwrite"]);
     run(namespace, &["why", &moved]);
-    run(namespace, &["cancel", &moved]);
+    // And one that is lost: what became of its machine.
+    kwok().kubectl_ok(&["taint", "node", "moved-1", "maintenance=now:NoExecute"]);
+    drop(namespace.sandbox.command(["wait", &moved]).exits(75));
     run(namespace, &["nodes"]);
     run(namespace, &["list"]);
     run(namespace, &["cancel", &waiting, "--wait"]);

@@ -4,6 +4,7 @@ use super::builders::{Surroundings, mk_group, mk_node, now, seen};
 use crate::model::{
     node_group::Sighting,
     occupancy::PodScope,
+    reason::Reason,
     scale_state::{Counts, ScaleState},
 };
 
@@ -55,9 +56,10 @@ fn a_size_without_a_group_shows_its_nodes_and_says_what_is_missing() {
 }
 
 #[test]
-fn an_absent_autoscaler_is_named_once() {
+fn an_absent_autoscaler_is_why_nothing_grows() {
     let mut surroundings = Surroundings::new(SMALL);
     surroundings.scaling.autoscaler = Sighting::Absent { at: now() };
-    let unknown = surroundings.survey().unknown;
-    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    let found = surroundings.survey();
+    assert_eq!(found.groups[0].hindrances.iter().map(|cause| cause.reason).collect::<Vec<_>>(), [Reason::ScaleUpAutoscalerDown]);
+    assert!(found.unknown.is_empty(), "{:?}", found.unknown);
 }

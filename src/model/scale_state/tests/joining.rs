@@ -8,6 +8,7 @@ use crate::model::{
     machine::MachineState,
     node_group::{NodeClaim, NodePool},
     node_taints::DELETION_CANDIDATE,
+    reason::Reason,
     scale_state::{Counts, Departure, ScaleState},
 };
 
@@ -85,7 +86,7 @@ fn without_the_account_missing_nodes_boot() {
     };
     let found = surroundings.only();
     assert_eq!((found.counts.booting, found.state, found.max_size), (None, Some(ScaleState::Steady), None));
-    assert!(surroundings.survey().unknown.iter().any(|sentence| sentence.contains("it does not run")));
+    assert_eq!(found.hindrances[0].reason, Reason::ScaleUpAutoscalerDown);
 }
 
 #[test]

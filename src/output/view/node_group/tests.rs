@@ -115,7 +115,19 @@ fn time_alone_is_no_change() {
 fn being_at_the_maximum_is_news_only_to_whoever_waits() {
     let mut entry = document().node_groups.remove(1);
     entry.hindrances[0].reason = Reason::QueueAtMaximum;
-    assert!(entry.hindrance(&[]).is_some());
+    assert!(entry.hindrance(&mut false).is_some());
     entry.jobs_waiting = Some(0);
-    assert_eq!(entry.hindrance(&[]), None);
+    assert_eq!(entry.hindrance(&mut false), None);
+}
+
+#[test]
+fn that_the_autoscaler_is_down_is_told_once() {
+    let mut document = document();
+    document.node_groups.truncate(2);
+    for entry in &mut document.node_groups {
+        entry.hindrances =
+            vec![Hindrance { reason: Reason::ScaleUpAutoscalerDown, summary: "no autoscaler runs".into(), evidence: Vec::new(), next: Vec::new() }];
+    }
+    let told = document.sentences();
+    assert_eq!(told.iter().filter(|line| line.contains("no autoscaler runs")).count(), 1, "{told:?}");
 }

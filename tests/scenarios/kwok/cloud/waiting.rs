@@ -109,7 +109,7 @@ fn a_suspended_launch_is_named_with_the_command_that_resumes_it() {
 
 #[test]
 fn a_machine_that_never_becomes_a_node() {
-    let group = cloud().group("never-joins", &json!({}));
+    let group = cloud().group("never-a-node", &json!({}));
     group.steer(&json!({"never_join": true}));
     let namespace = namespace(&[&group]);
     let name = submit(&namespace, &group);
