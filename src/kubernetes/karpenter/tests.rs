@@ -215,18 +215,19 @@ fn list(moment: &str, kind: &str) -> Reply {
 
 #[tokio::test]
 async fn one_pool_is_asked_for_what_concerns_it() {
-    let (seen, asked) = observed(Scope::Pool("flows-small"), |kind| list("limit-reached/1-pending", kind)).await;
+    let (seen, asked) = observed(Scope::Pool("flows-small"), |kind| list("launch-refused/1-retrying", kind)).await;
     assert_eq!(
         asked,
         [
             "/api/v1/namespaces/default/events?&fieldSelector=involvedObject.apiVersion%3Dkarpenter.sh%2Fv1%2Ctype%3DWarning&limit=500",
+            "/apis/karpenter.sh/v1/nodeclaims?&labelSelector=karpenter.sh%2Fnodepool%21%3Dflows-small%2C%21node.kubernetes.io%2Finstance-type&limit=500",
             "/apis/karpenter.sh/v1/nodeclaims?&labelSelector=karpenter.sh%2Fnodepool%3Dflows-small&limit=500",
             "/apis/karpenter.sh/v1/nodepools?&limit=500",
         ]
     );
-    assert_eq!(seen.pools.value().map(Vec::len), Some(1));
-    assert_eq!(seen.claims.len(), 2);
-    assert!(seen.events.iter().all(|event| event.object_kind == "NodeClaim"), "events of pods are not asked for here");
+    assert_eq!(seen.pools.value().map(Vec::len), Some(2));
+    assert_eq!(seen.claims.len(), 2, "one from each answer");
+    assert!(seen.events.iter().all(|event| event.object_kind != "Pod"), "events of pods are not asked for here");
     assert_eq!(seen.unknown, Vec::<String>::new());
 }
 

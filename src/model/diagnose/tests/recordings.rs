@@ -227,6 +227,8 @@ const MEANINGS: &[(&str, &str, Option<&str>, Phase, Reason)] = &[
     ("karpenter/limit-beside-others/1-pending", "c", Some("flows-small"), Phase::Queued, Reason::QueueAtMaximum),
     ("karpenter/no-capacity/1-claim-failed", "dry", Some("flows-small"), Phase::ScalingUp, Reason::CapacitySpot),
     ("karpenter/no-capacity/2-passed-over", "dry", Some("flows-small"), Phase::Pending, Reason::CapacitySpot),
+    ("karpenter/launch-refused/1-retrying", "refused", Some("flows-small"), Phase::ScalingUp, Reason::CapacityLaunchConfiguration),
+    ("karpenter/launch-refused/2-another-pool-waits", "bystander", Some("others"), Phase::Pending, Reason::ScaleUpAutoscalerDown),
 ];
 
 fn told(story: &Story) -> Reason {
