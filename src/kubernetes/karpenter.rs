@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, NodeSelectorRequirement, Taint},
@@ -46,7 +47,8 @@ const NODE_CLAIM: &str = "NodeClaim";
 /// How much of Karpenter to look at. NodePools are few, and always all of them are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// Of one NodePool its claims and the warnings about it and them: what explains why a job waits for it.
+    /// Of one NodePool its claims and the warnings about it and them: what explains why a job waits for it. Of others the claims that
+    /// are not launched: they hold up Karpenter as a whole.
     Pool(&'a str),
     /// All claims, and all events about pools and claims.
     All,
@@ -161,12 +163,17 @@ async fn pools(cluster: &Cluster, patience: Patience) -> Sighting<Vec<NodePool>>
 
 async fn claims(cluster: &Cluster, scope: Scope<'_>, patience: Patience) -> Result<Vec<NodeClaim>, String> {
     let api: Api<ClaimObject> = Api::all_with(cluster.client.clone(), &resource(NODE_CLAIM, "nodeclaims"));
-    let parameters = match scope {
-        Scope::Pool(pool) => ListParams::default().labels(&format!("{NODE_POOL}={pool}")),
-        Scope::All => ListParams::default(),
+    let selectors = match scope {
+        // A claim has no label of its instance type before it is launched.
+        Scope::Pool(pool) => vec![format!("{NODE_POOL}={pool}"), format!("{NODE_POOL}!={pool},!{INSTANCE_TYPE}")],
+        Scope::All => vec![String::new()],
     };
-    match cluster.read_all(&api, parameters, patience, "reading node claims").await {
-        Ok(claims) => Ok(claims.into_iter().map(claim_record).collect()),
+    let lists = selectors.iter().map(|selector| {
+        let parameters = ListParams::default().labels(selector);
+        cluster.read_all(&api, parameters, patience, "reading node claims")
+    });
+    match try_join_all(lists).await {
+        Ok(lists) => Ok(lists.into_iter().flatten().map(claim_record).collect()),
         Err(error) => Err(unseen(&error, "machines on their way (NodeClaims)", "list nodeclaims")),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     model::{
         footprint::{Allocatable, Footprint},
         launch_plan,
+        node_pool::capacity_failure,
         quantity::{Cpu, Memory},
     },
 };
@@ -143,6 +144,39 @@ fn events_are_sorted_out_by_pool() {
     assert_eq!(of(Scope::Pool("flows")), []);
 }
 
+/// Returns the events of a moment that are about a kind of objects.
+fn recorded_events(moment: &str, kind: &str) -> Vec<EventRecord> {
+    let events: Vec<Event> = objects(moment, "events");
+    events.iter().map(event_record).filter(|event| event.object_kind == kind).collect()
+}
+
+#[test]
+fn failed_launches_are_told_from_events_and_from_conditions() {
+    let events = recorded_events("no-capacity/1-claim-failed", "NodeClaim");
+    let words: Vec<&str> = events.iter().filter_map(capacity_failure).collect();
+    assert_eq!(words.len(), 1);
+    assert!(words[0].starts_with("with fleet error(s), InsufficientInstanceCapacity: We currently do not have"), "{words:?}");
+    assert_eq!(recorded_claims("no-capacity/1-claim-failed"), [], "the claim itself is gone");
+    let claims = recorded_claims("launch-refused/1-retrying");
+    let refused = claims[0].refused_launch().expect("a refused launch");
+    assert_eq!(refused.message, "UnauthorizedOperation: You are not authorized to use launch template lt-0123456789abcdef0");
+    assert_eq!(recorded_claims("from-zero/2-running")[0].refused_launch(), None);
+}
+
+#[test]
+fn words_about_other_pools_are_left_out() {
+    let pool = |moment| objects(moment, "nodepools").into_iter().map(pool_record).find(|pool| pool.name == "flows-small").expect("the pool");
+    let refusals = |moment| -> Vec<String> {
+        let events = recorded_events(moment, "Pod");
+        let words = events.iter().filter(|event| event.source == "karpenter" && event.reason == "FailedScheduling");
+        words.flat_map(|event| pool(moment).refusals(&event.message)).map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(refusals("limit-beside-others/1-pending"), ["all available instance types exceed limits for nodepool (NodePool=flows-small)"]);
+    let mismatch = "incompatible requirements, key sbrun.dev/size, sbrun.dev/size In [nowhere] not in sbrun.dev/size In [small]";
+    assert_eq!(refusals("label-mismatch/1-pending"), [mismatch]);
+    assert_eq!(refusals("no-capacity/2-passed-over"), Vec::<String>::new());
+}
+
 #[test]
 fn what_somebody_wrote_in_another_way_is_read_as_well() {
     let pool = json!({
@@ -181,18 +215,19 @@ fn list(moment: &str, kind: &str) -> Reply {
 
 #[tokio::test]
 async fn one_pool_is_asked_for_what_concerns_it() {
-    let (seen, asked) = observed(Scope::Pool("flows-small"), |kind| list("limit-reached/1-pending", kind)).await;
+    let (seen, asked) = observed(Scope::Pool("flows-small"), |kind| list("launch-refused/1-retrying", kind)).await;
     assert_eq!(
         asked,
         [
             "/api/v1/namespaces/default/events?&fieldSelector=involvedObject.apiVersion%3Dkarpenter.sh%2Fv1%2Ctype%3DWarning&limit=500",
+            "/apis/karpenter.sh/v1/nodeclaims?&labelSelector=karpenter.sh%2Fnodepool%21%3Dflows-small%2C%21node.kubernetes.io%2Finstance-type&limit=500",
             "/apis/karpenter.sh/v1/nodeclaims?&labelSelector=karpenter.sh%2Fnodepool%3Dflows-small&limit=500",
             "/apis/karpenter.sh/v1/nodepools?&limit=500",
         ]
     );
-    assert_eq!(seen.pools.value().map(Vec::len), Some(1));
-    assert_eq!(seen.claims.len(), 2);
-    assert!(seen.events.iter().all(|event| event.object_kind == "NodeClaim"), "events of pods are not asked for here");
+    assert_eq!(seen.pools.value().map(Vec::len), Some(2));
+    assert_eq!(seen.claims.len(), 2, "one from each answer");
+    assert!(seen.events.iter().all(|event| event.object_kind != "Pod"), "events of pods are not asked for here");
     assert_eq!(seen.unknown, Vec::<String>::new());
 }
 

@@ -140,7 +140,7 @@ fn claimed(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Cause> {
 }
 
 fn claim_launched(claim: &NodeClaim) -> Option<Timestamp> {
-    claim.condition("Launched").and_then(|condition| condition.since).or(claim.created)
+    claim.condition("Launched").and_then(|condition| condition.since)
 }
 
 /// Returns where an instance stands that is not a node yet.

@@ -74,7 +74,11 @@ fn growth(map: &InstanceMap, size: &SizeProfile, group: &NodeGroup<'_>, findings
             continue; // tags do not mend a group that is not there
         }
         // The autoscaler is one, whatever the number of groups.
-        let subject = if cause.reason == Reason::ScaleUpAutoscalerDown { "Cluster Autoscaler" } else { &subject };
+        let subject = match (cause.reason, group.is_pool) {
+            (Reason::ScaleUpAutoscalerDown, true) => "Karpenter",
+            (Reason::ScaleUpAutoscalerDown, false) => "Cluster Autoscaler",
+            _ => &subject,
+        };
         let code = cause.reason.code();
         if findings.found.iter().any(|known| known.code == code && known.subject == subject) {
             continue;

@@ -4,7 +4,7 @@ use super::Demand;
 use crate::model::{
     evidence::EventRecord,
     footprint::Allocatable,
-    node_group::{NodeGroup, NodePool, Scaling},
+    node_group::{NodeClaim, NodeGroup, NodePool, Scaling},
     node_pool::{ReachedLimit, capacity_failure, is_claim_of},
     reason::Reason,
     story::{Cause, Proof},
@@ -17,6 +17,7 @@ pub(super) fn hindrances(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scali
     let mut causes: Vec<Cause> = not_ready(pool).into_iter().collect();
     causes.extend(no_capacity(pool, group, scaling, demand).or_else(|| refused_launch(pool, group)));
     causes.extend(at_limit(pool, group, demand));
+    causes.extend(held_up(pool, scaling));
     causes
 }
 
@@ -54,13 +55,30 @@ fn no_capacity(pool: &NodePool, group: &NodeGroup<'_>, scaling: &Scaling, demand
 
 /// The cloud refuses to launch a claim of the pool, and not for want of machines.
 fn refused_launch(pool: &NodePool, group: &NodeGroup<'_>) -> Option<Cause> {
-    let open = group.claims.iter().filter(|claim| claim.deleted.is_none());
-    let (claim, condition) = open.filter_map(|claim| Some((claim, claim.refused_launch()?))).next_back()?;
-    let words = if condition.message.is_empty() { &condition.reason } else { &condition.message };
-    let proof = Proof::new(format!("condition {} of node claim {}", condition.kind, claim.name), words, condition.since);
+    let (_, proof) = refused(group.claims.iter().copied())?;
     let next = ["mend the node class of the pool, or the rights of Karpenter; the condition says what is wrong".to_owned()];
     let summary = format!("node pool `{}` cannot start a machine as it is configured", pool.name);
     Some(Cause::new(Reason::CapacityLaunchConfiguration, summary).proven_by([proof]).advising(next))
+}
+
+/// Karpenter decides about no pod at all until it knows what it gets for every claim: a refused launch of one pool holds up all others.
+///
+/// Source: Karpenter 1.14, `state/cluster.go` (`Synced`); it gives such a claim up after 5 minutes, and may order the next one.
+fn held_up(pool: &NodePool, scaling: &Scaling) -> Option<Cause> {
+    let (claim, proof) = refused(scaling.claims.iter().filter(|claim| claim.pool != pool.name))?;
+    let other = &claim.pool;
+    let summary = format!("Karpenter starts no machine of any pool while the cloud refuses one of node pool `{other}`");
+    let next =
+        [format!("mend the node class of node pool `{other}`, or the rights of Karpenter"), format!("kubectl describe nodeclaim {}", claim.name)];
+    Some(Cause::new(Reason::ScaleUpAutoscalerDown, summary).proven_by([proof]).advising(next))
+}
+
+/// Returns the last claim whose launch the cloud refuses, and its words.
+fn refused<'a>(claims: impl Iterator<Item = &'a NodeClaim>) -> Option<(&'a NodeClaim, Proof)> {
+    let open = claims.filter(|claim| claim.deleted.is_none());
+    let (claim, condition) = open.filter_map(|claim| Some((claim, claim.refused_launch()?))).last()?;
+    let words = if condition.message.is_empty() { &condition.reason } else { &condition.message };
+    Some((claim, Proof::new(format!("condition {} of node claim {}", condition.kind, claim.name), words, condition.since)))
 }
 
 /// What the pool has, and one more machine that would just hold the job, is more than its limits allow.

@@ -77,6 +77,7 @@ fn a_job_larger_than_the_whole_limit_is_no_queue() {
     let name = submit(&namespace, &pool);
     let story = namespace.why(&name, "Scheduling.NeverFits");
     assert!(story["evidence"].to_string().contains("limit"), "{story:#}");
+    assert_ne!(story["phase"], "queued", "no turn of its will ever come: {story:#}");
 }
 
 #[test]
@@ -136,6 +137,15 @@ fn a_launch_that_the_cloud_refuses() {
     let name = submit(&namespace, &pool);
     let story = namespace.why(&name, "Capacity.LaunchConfiguration");
     assert!(story["evidence"].to_string().contains("UnauthorizedOperation"), "the cloud's words: {story:#}");
+    assert_eq!(story["phase"], "scaling_up", "nothing boots: {story:#}");
+    // Until this claim is launched or given up, Karpenter decides about no other pod of the cluster.
+    let bystander = karpenter().pool(&json!({"cpu": 8}));
+    bystander.map(&namespace, "cpu: 1, memory: 1Gi");
+    let name = submit(&namespace, &bystander);
+    let story = namespace.why(&name, "ScaleUp.AutoscalerDown");
+    assert!(story["summary"].as_str().unwrap().contains(&pool.name), "the pool that holds it up: {story:#}");
+    drop(pool);
+    drop(namespace.sandbox.command(["wait", &name]).exits(0));
 }
 
 #[test]

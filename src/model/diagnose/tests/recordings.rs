@@ -223,6 +223,12 @@ const MEANINGS: &[(&str, &str, Option<&str>, Phase, Reason)] = &[
     ("karpenter/never-fits/1-pending", "huge", None, Phase::Pending, Reason::SchedulingNeverFits),
     ("karpenter/no-such-size/1-pending", "lost", Some("flows-small"), Phase::Pending, Reason::SchedulingNoSuchGroup),
     ("karpenter/untolerated-taint/1-pending", "untol", Some("flows-small"), Phase::Pending, Reason::SchedulingTaint),
+    ("karpenter/label-mismatch/1-pending", "lost", Some("flows-small"), Phase::Pending, Reason::SchedulingNoSuchGroup),
+    ("karpenter/limit-beside-others/1-pending", "c", Some("flows-small"), Phase::Queued, Reason::QueueAtMaximum),
+    ("karpenter/no-capacity/1-claim-failed", "dry", Some("flows-small"), Phase::ScalingUp, Reason::CapacitySpot),
+    ("karpenter/no-capacity/2-passed-over", "dry", Some("flows-small"), Phase::Pending, Reason::CapacitySpot),
+    ("karpenter/launch-refused/1-retrying", "refused", Some("flows-small"), Phase::ScalingUp, Reason::CapacityLaunchConfiguration),
+    ("karpenter/launch-refused/2-another-pool-waits", "bystander", Some("others"), Phase::Pending, Reason::ScaleUpAutoscalerDown),
 ];
 
 fn told(story: &Story) -> Reason {
