@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+
 use super::*;
 
 fn at(minute: i64) -> Timestamp {
@@ -86,6 +88,24 @@ fn short_lives_are_seen_in_parts() {
     assert_eq!(history.parts(1), [1]);
     assert_eq!(history.parts(3), [1, 1, 1]);
     assert_eq!(MachineHistory::from_lives(&[], at(0), at(60)).parts(4), [0; 4]);
+}
+
+#[test]
+fn groups_that_were_recorded() {
+    use crate::model::diagnose::tests::recordings::Moment;
+    let told = |path: &str, name: &str| {
+        let moment = Moment::open(path);
+        let scaling = moment.scaling();
+        let group = scaling.account.value().unwrap().iter().find(|group| group.name == name).unwrap().clone();
+        let from = moment.now - SignedDuration::from_hours(1);
+        let history = from_activities(&group.activities.unwrap(), &group.instances, from, moment.now);
+        let machines: Vec<u32> = history.steps.iter().map(|step| step.machines).collect();
+        (machines, history.launches, history.terminations, history.failures.unwrap().len())
+    };
+    assert_eq!(told("cluster-autoscaler/from-zero/3-instance-booting", "flows-small"), (vec![0, 1], 1, 0, 0));
+    assert_eq!(told("cluster-autoscaler/from-zero/8-scaled-down", "flows-xlarge"), (vec![0], 0, 0, 0));
+    let (machines, _, _, failures) = told("cluster-autoscaler/no-capacity/2-backoff", "flows-xlarge");
+    assert_eq!((machines.last(), failures > 0), (Some(&0), true));
 }
 
 mod of_the_cluster {

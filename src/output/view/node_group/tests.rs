@@ -90,6 +90,16 @@ fn on_40_columns() {
 }
 
 #[test]
+fn long_names_leave_room_for_the_state_alone() {
+    let mut document = document();
+    document.node_groups[0].size = Some("nightly-loads-spot".into());
+    assert_eq!(
+        document.table(Some(40)),
+        "SIZE                STATE\nnightly-loads-spot  scaling up\nxlarge              failing\neks-web             unknown"
+    );
+}
+
+#[test]
 fn sentences_say_what_the_table_does_not() {
     insta::assert_snapshot!(document().sentences().join("\n"));
 }
