@@ -142,8 +142,11 @@ fn only_cluster(scaling: &mut Scaling) -> Result<Option<String>> {
     match names.iter().collect::<Vec<_>>().as_slice() {
         [] => Ok(None),
         [only] => Ok(Some((**only).to_owned())),
-        _ => Err(Error::rejected(format!("the node groups of this account and region belong to several clusters: {}", suggestion::listed(names.iter().copied())))
-            .hinted("say which one is meant with `--cluster`")),
+        _ => Err(Error::rejected(format!(
+            "the node groups of this account and region belong to several clusters: {}",
+            suggestion::listed(names.iter().copied())
+        ))
+        .hinted("say which one is meant with `--cluster`")),
     }
 }
 

@@ -69,7 +69,7 @@ fn a_pool_is_judged_by_what_its_machines_will_be() {
     assert_eq!(with(seen(vec![pool.clone()])), Vec::<String>::new());
     assert_eq!(
         with(seen(vec![NodePool { termination_grace_period: Some(Duration::from_secs(3600)), ..pool.clone() }])),
-        ["warning Pool.Grace node pool flows-xlarge: its `terminationGracePeriod` is 60m, a job may run for 6h"]
+        ["warning Pool.Grace node pool flows-xlarge: its `terminationGracePeriod` is 1h, a job may run for 6h"]
     );
     assert_eq!(with(Sighting::Absent { at: Timestamp::UNIX_EPOCH }), ["error Pool.Exists node pool flows-xlarge: this cluster has no Karpenter"]);
     assert_eq!(

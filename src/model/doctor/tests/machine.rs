@@ -17,7 +17,8 @@ fn nodes_that_are_there_settle_it() {
     assert_eq!(
         with_node(|node| node.taints.push(mk_taint("team", "a"))),
         [
-            "error Placement.Taints node group flows-xlarge: its node ip-10-0-0-1 has the taint `team=a:NoSchedule`, which jobs of size `xlarge` do not tolerate"
+            "error Placement.Taints node group flows-xlarge: its node ip-10-0-0-1 has the taint `team=a:NoSchedule`, which jobs of size `xlarge` do not tolerate",
+            "warning Tags.Taints node group flows-xlarge: it lacks the tag `k8s.io/cluster-autoscaler/node-template/taint/team=a:NoSchedule`",
         ]
     );
     assert_eq!(with_node(|node| node.taints.push(mk_taint("node.kubernetes.io/not-ready", ""))), Vec::<String>::new());
