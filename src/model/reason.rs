@@ -78,7 +78,7 @@ reasons! {
     ScaleUpTagsMissing = "ScaleUp.TagsMissing" => "give the group its node-template tags",
     /// The autoscaler may not add any more nodes to the cluster.
     ScaleUpTotalLimit = "ScaleUp.TotalLimit" => "raise the autoscaler's `--max-nodes-total`, `--cores-total` or `--memory-total`",
-    /// No autoscaler runs that could raise the node group.
+    /// No autoscaler is at work that could raise the node group.
     ScaleUpAutoscalerDown = "ScaleUp.AutoscalerDown" => "look at the autoscaler's Deployment and its log",
     /// The node pool is not ready.
     ScaleUpPoolNotReady = "ScaleUp.PoolNotReady" => "look at the conditions of the node pool and of its node class",

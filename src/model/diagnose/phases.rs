@@ -10,6 +10,7 @@ use super::{
 };
 use crate::model::{
     evidence::{AttemptRecord, EventRecord},
+    node_group::NodeGroup,
     story::{Phase, PhaseStart, Verdict},
 };
 
@@ -90,13 +91,21 @@ fn bound_at(attempt: &AttemptRecord) -> Option<Timestamp> {
 
 /// Returns when it came to be an attempt's turn, after it had waited behind a group at its maximum; nothing when it never did.
 fn turn(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Timestamp> {
-    let waits = |event: &&EventRecord| event.message.contains("max node group size reached") || event.message.contains("exceed limits for nodepool");
+    let groups = inquiry.groups();
+    let waits = |event: &&EventRecord| event.message.contains("max node group size reached") || exceeds_limits(&groups, &event.message);
     let told = inquiry.events("Pod", &attempt.pod).filter(waits).filter_map(EventRecord::seen).max();
     let is_last = inquiry.last_attempt().is_some_and(|last| last.uid == attempt.uid);
     let followed = inquiry.evidence.last_queued.filter(|_| is_last);
     let last = told.max(followed)?;
     let raised = machine_comes(inquiry, attempt).and_then(|event| event.first.or(event.last)).filter(|raised| *raised >= last);
     Some(raised.unwrap_or(last))
+}
+
+/// Returns whether Karpenter says that the job's pool is at its limits: of each pool of the cluster it says why it would not do.
+fn exceeds_limits(groups: &[NodeGroup<'_>], words: &str) -> bool {
+    const WORDS: &str = "exceed limits for nodepool";
+    let mut pools = groups.iter().filter_map(|group| group.pool).peekable();
+    if pools.peek().is_none() { words.contains(WORDS) } else { pools.any(|pool| pool.refusals(words).iter().any(|part| part.contains(WORDS))) }
 }
 
 /// Returns for how many seconds the first attempt waited for its machine, once it was its turn; nothing when a warm node took it.

@@ -4,6 +4,7 @@ use super::builders::*;
 use crate::model::{
     diagnose::{attempt_causes, diagnose, is_finished, state_word},
     evidence::{Evidence, JobRecord},
+    node_group::{NodePool, Scaling, Sighting},
     outcome::Outcome,
     reason::Reason,
     story::{Phase, Story},
@@ -32,6 +33,24 @@ fn a_whole_life_has_all_its_phases() {
     );
     let verdict = story.verdict.expect("a verdict");
     assert_eq!((verdict.waited_seconds, verdict.run_seconds, verdict.attempts), (Some(10), Some(90), 1));
+}
+
+#[test]
+fn limits_of_another_pool_make_no_queue() {
+    let queued = |pool: &str| {
+        let words = format!(
+            "Failed to schedule pod, all available instance types exceed limits for nodepool (NodePool={pool}); did not tolerate taint (taint=a:NoSchedule)"
+        );
+        let evidence = mk_evidence([mk_ended(0, "Completed")]).with(|evidence| {
+            change_plan(evidence, |plan| (plan.placement.node_groups, plan.placement.node_pool) = (Vec::new(), Some("flows".into())));
+            let pools = Sighting::Seen { value: vec![NodePool { name: "flows".into(), ..NodePool::default() }], at: at(199) };
+            evidence.scaling = Scaling { pools, ..Scaling::default() };
+            evidence.events = vec![mk_pod_event("FailedScheduling", &words, "karpenter", 3)];
+        });
+        diagnose(&evidence, at(200)).phases.iter().any(|start| start.phase == Phase::Queued)
+    };
+    assert!(queued("flows"));
+    assert!(!queued("other"));
 }
 
 #[test]
