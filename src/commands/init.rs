@@ -120,6 +120,14 @@ pub async fn init(arguments: &InitArgs, context: &Context, ui: &mut Ui) -> Resul
     if proposal.sizes.is_empty() {
         return nothing(existing.is_some(), &look, ui);
     }
+    let known: Vec<String> = proposal.sizes.iter().filter(|size| size.room.is_some()).map(|size| size.name.clone()).collect();
+    if known.is_empty() {
+        return Err(unknown_machines(&frame, &proposal.sizes));
+    }
+    for size in proposal.sizes.iter().filter(|size| size.room.is_none()) {
+        let name = &size.name;
+        ui.warning(&format!("nothing is known of the machines of size `{name}`: it is a comment until somebody writes its `instance_type`"));
+    }
     let text = match &existing {
         None => new_map(&frame, &proposal.sizes),
         Some(existing) => added_to(&existing.text, &proposal.sizes).ok_or_else(|| cannot_add(&path, &frame, &proposal.sizes))?,
@@ -132,7 +140,7 @@ pub async fn init(arguments: &InitArgs, context: &Context, ui: &mut Ui) -> Resul
         diff: diff::unified(&shown, old.as_deref(), Some(&text)),
         file: shown,
         written: false,
-        sizes: proposal.sizes.iter().map(|size| size.name.clone()).collect(),
+        sizes: known,
         left_out: proposal.left_out.into_iter().map(|(node_group, reason)| LeftOut { node_group, reason }).collect(),
         unknown: look.unknown,
         map: text,
@@ -190,6 +198,13 @@ fn nothing(is_complete: bool, look: &Look, ui: &mut Ui) -> Result<ExitCode> {
         .hinted("name one with `--group`, also one that does not rest at 0")
         .hinted("or write the map by hand: docs/instance-map.md");
     Err(if look.unknown.is_empty() { error } else { error.caused_by_all(look.unknown.clone()) })
+}
+
+/// A map without a size cannot be read: groups at 0 whose machines neither account nor nodes tell make none.
+fn unknown_machines(frame: &Frame, sizes: &[ProposedSize]) -> Error {
+    Error::rejected("no size can be made: nothing tells what machines the node groups start")
+        .hinted("run this again while a machine of the group is there: `sbrun nodes` shows when")
+        .hinted(format!("or write the map yourself, with the `instance_type` of each size:\n{}", new_map(frame, sizes).trim_end()))
 }
 
 fn cannot_add(path: &Path, frame: &Frame, sizes: &[ProposedSize]) -> Error {

@@ -315,6 +315,7 @@ where
         }
         let Some(mut ending) = diagnose::decide(story, &self.evidence, &limits, now) else { return Ok(()) };
         ending.by.clone_from(&self.options.follower);
+        self.evidence.decided_on = story.cause.iter().chain(&story.details).cloned().collect();
         self.end(ending).await
     }
 

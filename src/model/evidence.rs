@@ -13,7 +13,7 @@ use crate::model::{
     launch_plan::{LaunchPlan, Taint, Toleration},
     node_group::Scaling,
     outcome::Outcome,
-    story::Verdict,
+    story::{Cause, Verdict},
 };
 
 /// All that is known about one job. Times are the server's, where it gives one.
@@ -47,6 +47,8 @@ pub struct Evidence {
     pub last_queued: Option<Timestamp>,
     /// How long a machine of this size usually takes to come, in seconds, from its finished jobs.
     pub usual_scale_up_seconds: Option<i64>,
+    /// For what causes this follower decided to end the job: kubelets rewrite what they said once a pod is told to go.
+    pub decided_on: Vec<Cause>,
     /// What could not be observed, and why, for people.
     pub unknown: Vec<String>,
     /// When output was last seen.

@@ -212,24 +212,24 @@ impl Namespace {
     #[track_caller]
     pub(crate) fn submit_unchecked(&self, arguments: &[&str], change: impl FnOnce(&mut Value)) -> String {
         self.sandbox.write("flow.py", "print('hello')\n");
-        let mut job = self.sandbox.command([&["submit", "--dry-run", "-o", "json"], arguments, &["flow.py"]].concat()).exits(0).json();
+        let list = self.sandbox.command([&["submit", "--dry-run", "-o", "json"], arguments, &["flow.py"]].concat()).exits(0).json();
+        let mut job = list["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Job").unwrap().clone();
         change(&mut job);
         self.apply(job.clone());
         job["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    /// Asks `why` until the job waits for `reason`, and returns the answer.
+    /// Asks `why` until the job waits for `reason` and something proves it, and returns the answer.
     #[track_caller]
     pub(crate) fn why(&self, name: &str, reason: &str) -> Value {
         let mut last = Value::Null;
         let mut tries = 0;
-        while last["reason"] != json!(reason) {
+        while last["reason"] != json!(reason) || last["evidence"].as_array().unwrap().is_empty() {
             last = self.sandbox.command(["why", name, "-o", "json"]).exits(0).json();
             tries += 1;
-            assert!(tries < 180, "never {reason}: {last:#}");
+            assert!(tries < 180, "never {reason} with evidence: {last:#}");
             std::thread::sleep(Duration::from_millis(500));
         }
-        assert!(!last["evidence"].as_array().unwrap().is_empty(), "no evidence: {last:#}");
         assert!(last["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{last:#}");
         last
     }

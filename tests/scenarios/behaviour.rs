@@ -104,7 +104,8 @@ behaviour! {
         let output = place.submit(&["--memory", "100Mi", "-o", "json", "flow.py"]).exits(137);
         let report = output.json();
         assert_eq!((&report["reason"], &report["flow_exit_code"]), (&json!("Flow.ChildOutOfMemory"), &json!(3)), "{output}");
-        proves(&report, "(exit code 3)", "at a larger");
+        let advice = if matches!(place, Place::Local(_)) { "at a larger `--size`" } else { "--size LARGER" };
+        proves(&report, "(exit code 3)", advice);
     }
 }
 

@@ -116,8 +116,8 @@ fn judge_without_status(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Judge
     if let Some(end) = loss::by_disruption(inquiry, attempt).or_else(|| loss::by_event(inquiry, attempt)) {
         return end.judged();
     }
-    if let Some(end) = failed_before_the_flow(inquiry, attempt) {
-        return end.judged();
+    if let Some(judgement) = failed_before_the_flow(inquiry, attempt) {
+        return judgement;
     }
     if matches!(&attempt.container, ContainerState::Terminated(made_up) if was_stopped(attempt, made_up)) {
         return Judgement::Stopped;
@@ -242,20 +242,23 @@ fn never_started(termination: &Termination) -> bool {
     }
 }
 
-/// Returns the end of a pod in which another container failed before the flow's could start.
-fn failed_before_the_flow(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<End> {
+/// Judges a pod in which another container failed before the flow's could start. One that ended because its pod was told to go says nothing.
+fn failed_before_the_flow(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> Option<Judgement> {
     let failure = |state: &ContainerState| match state {
         ContainerState::Terminated(termination) if termination.exit_code != 0 => Some(termination.clone()),
         _ => None,
     };
     let unstarted = matches!(attempt.container, ContainerState::Unknown | ContainerState::Waiting { .. });
     let (name, termination) = attempt.others.iter().filter(|_| unstarted).find_map(|(name, state)| Some((name, failure(state)?)))?;
+    if was_stopped(attempt, &termination) {
+        return Some(Judgement::Stopped);
+    }
     let code = termination.exit_code;
     let text = format!("{} (exit code {code}) {}", termination.reason, termination.message);
     let proof = Proof::new(format!("status of container {name} of {}", attempt.label()), text, termination.finished);
     let logs = inquiry.kubectl(&format!("logs {} -c {name}", attempt.pod));
     let cause = Cause::new(Reason::FlowStartError, format!("container `{name}` ended with code {code} before the flow could start"));
-    Some(End::new(Outcome::Rejected, cause.proven_by([proof]).advising(logs), termination.finished))
+    Some(End::new(Outcome::Rejected, cause.proven_by([proof]).advising(logs), termination.finished).judged())
 }
 
 /// Returns the end of an attempt that ran longer than it may, or that never came to run on its node.

@@ -70,7 +70,9 @@ pub(super) fn by_ending(inquiry: &Inquiry<'_>, ending: &Ending) -> End {
         _ => Reason::UnknownOther,
     });
     let message = ending.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
-    let waited = waiting::last_causes(inquiry).into_iter().next();
+    let decided_on = &inquiry.evidence.decided_on;
+    let decisive = decided_on.iter().find(|cause| cause.reason == reason).or(decided_on.first()).cloned();
+    let waited = decisive.or_else(|| waiting::last_causes(inquiry).into_iter().next());
     let (summary, next) = match ending.outcome {
         Outcome::Cancelled => (with(&format!("cancelled by {}", ending.by), message), inquiry.rerun("").into_iter().collect()),
         Outcome::NoNode if reason.is_no_capacity() => {

@@ -96,7 +96,7 @@ fn growth(map: &InstanceMap, size: &SizeProfile, group: &NodeGroup<'_>, findings
 /// Returns how much it matters to a set-up that a group does not grow; none for what is no fault of it: to be full is to be used.
 fn severity(cause: &Cause, group: &NodeGroup<'_>) -> Option<Severity> {
     match cause.reason {
-        Reason::QueueAtMaximum if group.max_size() == Some(0) || cause.summary.contains("can have no machine") => Some(Severity::Error),
+        Reason::QueueAtMaximum if group.max_size() == Some(0) => Some(Severity::Error),
         Reason::QueueAtMaximum => None,
         Reason::ScaleUpBackoff
         | Reason::CapacitySpot

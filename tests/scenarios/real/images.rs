@@ -40,14 +40,14 @@ fn an_image_whose_name_is_no_name() {
 }
 
 #[test]
-fn an_image_of_a_sidecar_whose_name_is_no_name() {
+fn an_image_of_an_init_container_whose_name_is_no_name() {
     let namespace = namespace();
-    namespace.pod_template(&json!({"spec": {"containers": [{"name": "proxy", "image": "Not A Name"}]}}));
+    namespace.pod_template(&json!({"spec": {"initContainers": [{"name": "migration", "image": "Not A Name"}]}}));
     namespace.sandbox.write("flow.py", "print('hello')\n");
     let output = namespace.sandbox.command(["submit", "-s", "small", "--template", "template.json", "-o", "json", "flow.py"]).exits(78);
     let report = output.json();
     assert_eq!(report["reason"], "Image.Invalid", "{output}");
-    assert!(report["summary"].as_str().unwrap().contains("(container `proxy`)"), "{output}");
+    assert!(report["summary"].as_str().unwrap().contains("(container `migration`)"), "{output}");
     proves(&report, "InvalidImageName", "correct `image`");
 }
 
@@ -56,7 +56,8 @@ fn a_registry_that_cannot_be_reached() {
     // containerd reads for each pull where a registry is; nobody listens there.
     let folder = Path::new(real().ready["dir"].as_str().unwrap()).join("nodes/1/registries/closed.test");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("hosts.toml"), "server = \"http://127.0.0.1:1\"\n").unwrap();
+    let hosts = "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+    fs::write(folder.join("hosts.toml"), hosts).unwrap();
     let namespace = namespace();
     let name = namespace.submit(&["-s", "small", "--image", "closed.test/team/python:3"]);
     let story = namespace.why(&name, "Image.Unreachable");

@@ -34,7 +34,10 @@ fn a_config_map_that_lacks_a_key() {
     let namespace = namespace();
     namespace.apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"daily": "x"}}));
     let items = json!([{"key": "hourly", "path": "hourly"}]);
-    namespace.pod_template(&json!({"spec": {"volumes": [{"name": "settings", "configMap": {"name": "settings", "items": items}}]}}));
+    namespace.pod_template(&json!({"spec": {
+        "volumes": [{"name": "settings", "configMap": {"name": "settings", "items": items}}],
+        "containers": [{"name": "flow", "volumeMounts": [{"name": "settings", "mountPath": "/settings"}]}],
+    }}));
     let name = namespace.submit_unchecked(&["-s", "small", "--template", "template.json"], |_| ());
     let story = namespace.why(&name, "Config.ConfigMapMissing");
     assert!(story["summary"].as_str().unwrap().contains("`hourly`"), "{story:#}");
@@ -68,7 +71,14 @@ fn a_container_that_cannot_be_made_from_its_configuration() {
 
 #[test]
 fn a_volume_that_cannot_be_mounted() {
-    let story = why(&json!({"volumes": [{"name": "scratch", "hostPath": {"path": "/no/such/disk", "type": "Directory"}}]}), "Volume.Mount");
+    // The kubelet mounts only what a container uses.
+    let story = why(
+        &json!({
+            "volumes": [{"name": "scratch", "hostPath": {"path": "/no/such/disk", "type": "Directory"}}],
+            "containers": [{"name": "flow", "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}],
+        }),
+        "Volume.Mount",
+    );
     assert!(story["summary"].as_str().unwrap().starts_with("volume `scratch` cannot be mounted"), "{story:#}");
     proves(&story, "hostPath type check failed: /no/such/disk is not a directory", "describe pod");
 }

@@ -6,7 +6,7 @@ use crate::model::{
     evidence::{AttemptRecord, ContainerState, Evidence, JobCounts, Termination},
     outcome::Outcome,
     reason::Reason,
-    story::{Cause, Phase, Story, Verdict},
+    story::{Cause, Phase, Proof, Story, Verdict},
 };
 
 fn verdict(evidence: &Evidence, now: i64) -> Verdict {
@@ -214,6 +214,26 @@ fn a_rejection_carries_its_cause_once() {
     assert_eq!(verdict.cause.summary, "the registry does not have image `x`");
     assert!(verdict.cause.evidence.iter().any(|proof| proof.text.contains("ErrImagePull")), "{:?}", verdict.cause.evidence);
     assert_eq!(story.details, Vec::<Cause>::new());
+}
+
+#[test]
+fn a_rejection_is_told_by_what_was_seen_when_it_was_decided() {
+    let ending = mk_ending(Outcome::Rejected, "Image.Invalid", Some("the image's name is no name"));
+    let decisive =
+        Cause::new(Reason::ImageInvalid, "as before").proven_by([Proof::new("pod", "InvalidImageName", None)]).advising(["mend it".to_owned()]);
+    // Told to go, the kubelet makes up an end of the container that never was one.
+    let evidence = mk_ended_by(
+        [mk_waiting("PodInitializing", "").with(|attempt| {
+            (attempt.phase, attempt.deleted) = ("Failed".into(), Some(at(51)));
+            let made_up = Termination { exit_code: 137, reason: "ContainerStatusUnknown".into(), ..Termination::default() };
+            attempt.others = [("migration".to_owned(), ContainerState::Terminated(made_up))].into();
+        })],
+        ending,
+    )
+    .with(|evidence| evidence.decided_on = vec![Cause::new(Reason::ContainerCreating, "being created"), decisive]);
+    let cause = diagnose(&evidence, at(200)).verdict.expect("a verdict").cause;
+    assert_eq!((cause.reason, cause.next.as_slice()), (Reason::ImageInvalid, ["mend it".to_owned()].as_slice()));
+    assert!(cause.evidence.iter().any(|proof| proof.text == "InvalidImageName"), "{cause:?}");
 }
 
 #[test]

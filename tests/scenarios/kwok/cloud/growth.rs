@@ -70,5 +70,5 @@ fn machines_join_as_ordered() {
 
     let node = small.nodes()[0]["metadata"]["name"].clone();
     small.lose("spot-interruption");
-    eventually("the replacement's node", || small.nodes().len() == 1 && small.nodes()[0]["metadata"]["name"] != node);
+    eventually("the replacement's node", || matches!(small.nodes().as_slice(), [only] if only["metadata"]["name"] != node));
 }

@@ -41,13 +41,22 @@ fn a_group_at_0_becomes_a_size_that_doctor_passes() {
 #[test]
 fn a_footprint_is_measured_on_a_node_that_is_there() {
     let cloud = cloud();
-    let group = cloud.group("init-live", &json!({}));
-    group.resize(1);
+    let group = cloud.group("init-live", &json!({"min": 1})); // or the autoscaler takes the idle machine
     eventually("its node", || group.nodes().iter().any(|node| node["status"]["allocatable"]["memory"].is_string()));
     let namespace = cloud.namespace();
     let document = proposal(&namespace, &["--group", "init-live"]);
     assert!(document["map"].as_str().unwrap().contains("# measured on node "), "{document:#}");
     assert_eq!((&document["sizes"], &document["written"]), (&json!(["init-live"]), &json!(false)));
+}
+
+#[test]
+fn machines_that_nothing_tells_make_no_size() {
+    let cloud = cloud();
+    let _group = cloud.group("init-dark", &json!({})); // at 0, and what a launch template starts only the EC2 API knows
+    let namespace = cloud.namespace();
+    let output = namespace.sandbox.command(["init", "--cluster", "sbrun-test", "--group", "init-dark"]).exits(78);
+    drop(output.says(&["nothing tells what machines", "`instance_type`", "#   node_group: init-dark"]));
+    assert!(!namespace.sandbox.path("instance-map.yaml").exists());
 }
 
 #[test]
