@@ -1,0 +1,3 @@
+//! What sbrun knows of Prefect: runs and their states.
+
+pub mod flow_run;
