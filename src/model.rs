@@ -29,6 +29,7 @@ pub mod node_taints;
 pub mod occupancy;
 pub mod outcome;
 pub mod package;
+pub mod prefect;
 pub mod proposal;
 pub mod python_imports;
 pub mod quantity;

@@ -1,0 +1,3 @@
+//! What sbrun knows of Prefect.
+
+pub mod pool;
