@@ -3,7 +3,7 @@
 //! # The house
 //!
 //! * [`model`] decides. Pure values and functions: no clock, no environment, no network, no terminal.
-//! * [`kubernetes`], [`aws`], [`local`] and [`store`] are the outside. Each owns its client, turns outside things
+//! * [`kubernetes`], [`aws`], [`prefect`], [`local`] and [`store`] are the outside. Each owns its client, turns outside things
 //!   into model values and plans into outside effects.
 //! * [`follow`] is the one loop that watches a launched job until it ends and emits typed events.
 //!   `submit`, `logs -f`, `wait` and `--local` are views of that loop: that is why they cannot disagree.
@@ -32,7 +32,7 @@
 //!   the verdict, `list`'s reason column and `-o json` are all renderings of a `Story`. New knowledge
 //!   about causes goes into `diagnose` and nowhere else.
 //!
-//! Dependencies point inward: `commands → follow → {kubernetes, aws, local, store} → model`, `output → model`.
+//! Dependencies point inward: `commands → follow → {kubernetes, aws, prefect, local, store} → model`, `output → model`.
 //! Only [`aws`] names the AWS SDK, and it alone asks the account: whoever wants to know something of it gets model values.
 //! `tests/architecture.rs` reads every file's imports against this rule.
 
@@ -46,6 +46,8 @@ pub mod kubernetes;
 pub mod local;
 pub mod model;
 pub mod output;
+pub mod prefect;
+mod proxy;
 pub mod store;
 
 use std::{ffi::OsString, panic, process};

@@ -1,4 +1,4 @@
-//! The dependency rule: `commands → follow → {kubernetes, aws, local, store} → model`, `output → model`.
+//! The dependency rule: `commands → follow → {kubernetes, aws, prefect, local, store} → model`, `output → model`.
 
 use std::{
     fs,
@@ -29,6 +29,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::aws",
             "crate::kubernetes",
             "crate::local",
+            "crate::prefect",
             "crate::store",
             "crate::follow",
             "crate::output",
@@ -39,6 +40,23 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "aws",
         &[
+            "crate::kubernetes",
+            "crate::local",
+            "crate::prefect",
+            "crate::store",
+            "crate::follow",
+            "crate::output",
+            "crate::commands",
+            "crate::cli",
+            "clap",
+            "kube::",
+            "k8s_openapi",
+        ],
+    ),
+    (
+        "prefect",
+        &[
+            "crate::aws",
             "crate::kubernetes",
             "crate::local",
             "crate::store",
@@ -56,6 +74,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &[
             "crate::aws",
             "crate::local",
+            "crate::prefect",
             "crate::store",
             "crate::follow",
             "crate::output",
@@ -72,6 +91,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &[
             "crate::aws",
             "crate::kubernetes",
+            "crate::prefect",
             "crate::store",
             "crate::follow",
             "crate::output",
@@ -88,6 +108,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::aws",
             "crate::kubernetes",
             "crate::local",
+            "crate::prefect",
             "crate::follow",
             "crate::output",
             "crate::commands",
@@ -104,6 +125,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::aws",
             "crate::kubernetes",
             "crate::local",
+            "crate::prefect",
             "crate::store",
             "crate::follow",
             "crate::commands",
@@ -138,6 +160,7 @@ const ONE_IMPORTER: &[(&str, &[&str])] = &[
     ("serde_yaml", &["src/output/format.rs"]),
     ("similar", &["src/output/diff.rs"]),
     ("plotters", &["src/output/svg.rs"]),
+    ("toml", &["src/prefect/settings.rs"]),
     ("ratatui", &["src/output/screen.rs", "src/output/view/watch.rs"]),
 ];
 

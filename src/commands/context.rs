@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::{
     cli::GlobalArgs,
     environment::Environment,
-    error::Result,
+    error::{Error, Result},
     kubernetes::{
         checks,
         connect::{Cluster, ConnectOptions},
     },
     model::{identity::label_value, instance_map::CONFIG_MAP, launch_plan::User},
     output::ui::{self, Ui},
+    prefect::{self, Server},
     store::map_file::{self, FoundMap},
 };
 
@@ -71,6 +72,19 @@ impl Context {
             namespace: setting(&self.global.namespace, "SBRUN_NAMESPACE").or_else(|| namespace_of_map.map(ToOwned::to_owned)),
         };
         Cluster::connect(&options, &self.environment, Arc::new(|text: String| ui::notice(&text))).await
+    }
+
+    /// Returns the Prefect API that Prefect itself would ask here; none when nothing names one. Makes no request.
+    pub fn prefect(&self) -> Result<Option<Server>> {
+        prefect::settings::Settings::find(&self.environment)?.map(|settings| Server::connect(settings, &self.environment)).transpose()
+    }
+
+    /// Returns the Prefect API, for a command that cannot do without.
+    pub fn required_prefect(&self) -> Result<Server> {
+        self.prefect()?.ok_or_else(|| {
+            Error::rejected("no Prefect API is known here")
+                .hinted("set PREFECT_API_URL, such as `http://prefect.example:4200/api`, or choose a profile: prefect profile use NAME")
+        })
     }
 
     /// Returns who I am without asking anybody: `$SBRUN_USER`, else the CI actor.

@@ -9,10 +9,7 @@ use crate::{
     environment::now,
     error::{Error, Result},
     follow::{Detail, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow},
-    kubernetes::{
-        labels,
-        logs::{LogOptions, read_log},
-    },
+    kubernetes::logs::{LogOptions, read_log},
     model::{
         diagnose::diagnose,
         duration,
@@ -82,7 +79,7 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
         if attempts.len() > 1 {
             ui.status(&format!("[sbrun: attempt on {} (pod {})]", attempt.node.as_deref().unwrap_or("no node"), attempt.pod));
         }
-        let mut events = read_log(&cluster, &attempt.pod, labels::FLOW_CONTAINER, options.clone());
+        let mut events = read_log(&cluster, &attempt.pod, &attempt.container_name, options.clone());
         while let Some(event) = events.recv().await {
             let event = match event {
                 LogEvent::Bytes { bytes, .. } => JobEvent::Output(bytes),

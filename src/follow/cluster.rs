@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
-        jobs, labels,
+        jobs,
         logs::{self, LogOptions},
         observe,
         retry::Patience,
@@ -87,7 +87,7 @@ impl ClusterJob {
     async fn read_tail(&self, evidence: &Evidence) -> Vec<u8> {
         let Some(attempt) = evidence.attempts.last().filter(|attempt| attempt.gone.is_none()) else { return Vec::new() };
         let options = LogOptions { tail: Some(TAIL_LINES), ..LogOptions::default() };
-        let mut events = logs::read_log(&self.cluster, &attempt.pod, labels::FLOW_CONTAINER, options);
+        let mut events = logs::read_log(&self.cluster, &attempt.pod, &attempt.container_name, options);
         let mut tail = Vec::new();
         while let Some(LogEvent::Bytes { bytes, .. }) = events.recv().await {
             tail.extend(bytes);
@@ -136,7 +136,7 @@ impl RunningJob for ClusterJob {
     }
 
     fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
-        logs::follow_log(&self.cluster, &attempt.pod, labels::FLOW_CONTAINER, state, LogOptions::default())
+        logs::follow_log(&self.cluster, &attempt.pod, &attempt.container_name, state, LogOptions::default())
     }
 
     async fn end(&mut self, evidence: &Evidence, ending: &Ending) -> Result<()> {

@@ -16,7 +16,6 @@ use crate::{
 
 pub(crate) mod door;
 mod kubeconfig;
-mod proxy;
 mod transport;
 
 /// Which cluster to talk to.

@@ -10,6 +10,7 @@ mod configuration;
 mod creation;
 mod deadline;
 mod decide;
+mod flow_run;
 mod growth;
 mod image;
 mod inquiry;

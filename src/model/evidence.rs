@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     footprint::{Allocatable, Footprint},
     launch_plan::{LaunchPlan, Taint, Toleration},
-    node_group::Scaling,
+    node_group::{Scaling, Sighting},
     outcome::Outcome,
+    prefect::flow_run::FlowRunRecord,
     story::{Cause, Verdict},
 };
 
@@ -41,6 +42,8 @@ pub struct Evidence {
     pub quotas: Vec<QuotaRecord>,
     /// How machines come and go: cloud account, autoscaler, pools.
     pub scaling: Scaling,
+    /// The Prefect flow run that the job is of, where it is of one.
+    pub flow_run: Sighting<FlowRunRecord>,
     /// Pods of all jobs that wait for the same nodes, this one's among them, oldest first; none when they were not asked for.
     pub queue: Option<Vec<WaitingPod>>,
     /// When a follower last saw this job waiting for its turn behind a group at its maximum.
@@ -104,6 +107,8 @@ pub struct JobRecord {
     pub labels: BTreeMap<String, String>,
     /// Identity of the run over all attempts; of a Prefect worker's Job that of the flow run.
     pub run_id: Option<String>,
+    /// Id of the Prefect flow run that the Job is of.
+    pub flow_run: Option<String>,
     /// Size profile.
     pub size: Option<String>,
     /// What the flow is called, from the annotation, else the label.
@@ -185,6 +190,8 @@ pub struct Ending {
 pub struct AttemptRecord {
     /// Name of the pod.
     pub pod: String,
+    /// Name of the container that is the flow's.
+    pub container_name: String,
     /// UID of the pod.
     pub uid: String,
     /// When the pod was created.

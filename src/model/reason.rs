@@ -40,6 +40,18 @@ macro_rules! reasons {
 reasons! {
     /// The submission died half way: the Job is suspended and has no pod.
     SubmissionIncomplete = "Submission.Incomplete" => "run the same `sbrun submit --key` again, or remove it with `sbrun clean`",
+    /// Prefect has the flow run, and no worker has taken it up yet.
+    PrefectScheduled = "Prefect.Scheduled" => "wait: a worker asks for runs every 10 to 15 seconds",
+    /// No worker of the run's work pool is online.
+    PrefectNoWorker = "Prefect.NoWorker" => "start a worker for the pool; `sbrun setup` prints its Deployment",
+    /// Somebody paused the run's work pool.
+    PrefectPoolPaused = "Prefect.PoolPaused" => "resume it: `prefect work-pool resume NAME`",
+    /// As many runs as the work pool or the deployment may have at a time are running.
+    PrefectConcurrencyLimit = "Prefect.ConcurrencyLimit" => "wait for a run to end, or raise the limit in Prefect",
+    /// Prefect will start the run again.
+    PrefectAwaitingRetry = "Prefect.AwaitingRetry" => "wait for the next attempt",
+    /// The run is paused or suspended until somebody resumes it.
+    PrefectPaused = "Prefect.Paused" => "resume it in Prefect",
     /// A ResourceQuota of the namespace does not let the pod in.
     RejectedQuota = "Rejected.Quota" => "see who uses the quota, ask for less, or have it raised",
     /// Pod Security of the namespace refuses the pod.
@@ -140,6 +152,8 @@ reasons! {
     FlowChildOutOfMemory = "Flow.ChildOutOfMemory" => "start fewer processes, or take a size with more memory",
     /// The flow used more ephemeral storage than it may.
     FlowDiskFull = "Flow.DiskFull" => "write less, or give the size more `ephemeral_storage`",
+    /// Prefect says that the run crashed, and its pod does not say why.
+    FlowCrashed = "Flow.Crashed" => "read what Prefect says, and the flow's last output",
     /// A signal that nobody accounts for ended the flow.
     FlowKilled = "Flow.Killed" => "read the flow's last output; ask who sends it signals",
     /// The flow could not be started.
@@ -168,6 +182,8 @@ reasons! {
     LostNodeShutdown = "Lost.NodeShutdown" => "run the same command again",
     /// The kubelet refused the pod that the scheduler had sent.
     LostNodeRefused = "Lost.NodeRefused" => "run the same command again",
+    /// The process ended while Prefect waits for its retry, which nobody will start.
+    LostStranded = "Lost.Stranded" => "run it again; the retry that Prefect shows was to be started by a process that is gone",
     /// The infrastructure took the pod, and its condition names a cause that sbrun does not know.
     LostOther = "Lost.Other" => "run the same command again",
     /// Somebody cancelled the job with sbrun.
@@ -178,6 +194,8 @@ reasons! {
     CancelledDeleted = "Cancelled.Deleted" => "ask who deleted it; `sbrun cancel` keeps a record",
     /// The node does not answer; the flow may still be running there.
     UnknownNodeUnreachable = "Unknown.NodeUnreachable" => "see whether the node comes back before running it again: it may still be running there",
+    /// The flow's process is over, and the Prefect API that knows how it ended cannot be asked.
+    UnknownPrefect = "Unknown.Prefect" => "ask again when the Prefect API can be reached",
     /// Nothing is left that says how the job ended.
     UnknownJobGone = "Unknown.JobGone" => "see what the flow left behind before running it again",
     /// The Job ended in a way that sbrun does not know.
@@ -202,7 +220,7 @@ impl Reason {
     pub fn outcome(self) -> Option<Outcome> {
         match self {
             Self::FlowSucceeded => Some(Outcome::Succeeded),
-            Self::FlowFailed => Some(Outcome::Failed),
+            Self::FlowFailed | Self::FlowCrashed => Some(Outcome::Failed),
             Self::FlowOutOfMemory | Self::FlowChildOutOfMemory => Some(Outcome::OutOfMemory),
             Self::FlowDiskFull => Some(Outcome::OutOfDisk),
             Self::FlowKilled => Some(Outcome::Killed),
@@ -217,9 +235,10 @@ impl Reason {
             | Self::LostTaintEviction
             | Self::LostNodeShutdown
             | Self::LostNodeRefused
+            | Self::LostStranded
             | Self::LostOther => Some(Outcome::Lost),
             Self::CancelledByUser | Self::CancelledLease | Self::CancelledDeleted => Some(Outcome::Cancelled),
-            Self::UnknownNodeUnreachable | Self::UnknownJobGone | Self::UnknownOther => Some(Outcome::Unknown),
+            Self::UnknownNodeUnreachable | Self::UnknownPrefect | Self::UnknownJobGone | Self::UnknownOther => Some(Outcome::Unknown),
             _ => None,
         }
     }

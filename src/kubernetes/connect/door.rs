@@ -20,13 +20,11 @@ use kube::{
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::{
-    proxy::Proxy,
-    transport::{self, Transport},
-};
+use super::transport::{self, Transport};
 use crate::{
     environment::now,
     kubernetes::credential::{Credential, Plugin, token_expiry},
+    proxy::Proxy,
 };
 
 /// A `Retry-After` is honoured up to here; a server that asks for an hour is asked again sooner.

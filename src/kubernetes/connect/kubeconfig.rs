@@ -13,11 +13,12 @@ use kube::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{ConnectOptions, proxy::Proxy};
+use super::ConnectOptions;
 use crate::{
     environment::Environment,
     error::{Error, Result},
     model::suggestion,
+    proxy::Proxy,
 };
 
 /// Where the kubelet puts a pod's service account.

@@ -158,7 +158,7 @@ async fn a_proxy_is_asked_to_tunnel() {
     });
     let environment = Environment::default();
     let config = kube::Config::new("https://cluster.example:6443".parse().unwrap());
-    let proxy = proxy::Proxy::choose(Some(&format!("http://me:pa%40ss@{proxy}")), &environment, &config.cluster_url).unwrap();
+    let proxy = crate::proxy::Proxy::choose(Some(&format!("http://me:pa%40ss@{proxy}")), &environment, &config.cluster_url).unwrap();
     let door = Door::new(config, proxy, None, Origin { server: "https://cluster.example:6443".into(), context: None }).unwrap();
     let mut cluster = Cluster::from_client(kube::Client::new(door.clone(), "default"), "default");
     cluster.door = Some(door);

@@ -21,7 +21,7 @@ use kube::{
 };
 use tower::{BoxError, Service, ServiceBuilder, util::BoxCloneService};
 
-use super::proxy::Proxy;
+use crate::proxy::Proxy;
 
 /// Sends one request. No retries, no decompression (Kubernetes 1.37 gzips watches in a way that breaks decoders).
 pub(super) type Transport = BoxCloneService<Request<Body>, Response<Box<DynBody>>, BoxError>;

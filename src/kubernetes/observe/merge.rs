@@ -65,6 +65,7 @@ fn attempt(known: AttemptRecord, seen: AttemptRecord, now: Timestamp) -> Attempt
         cpu_milliseconds: seen.cpu_milliseconds.max(known.cpu_milliseconds),
         out_of_memory_kills: seen.out_of_memory_kills.max(known.out_of_memory_kills),
         pod: seen.pod,
+        container_name: seen.container_name,
         uid: seen.uid,
         created: seen.created,
     }

@@ -84,6 +84,7 @@ pub fn metadata_record(metadata: &ObjectMeta) -> JobRecord {
         ending: parsed(annotation(labels::ENDING)),
         leased: annotation(labels::LEASE).is_some(),
         complete: annotation(labels::INCOMPLETE).is_none(),
+        flow_run: labels.get(labels::PREFECT_FLOW_RUN).cloned(),
         run_id: labels.get(labels::RUN_ID).or_else(|| labels.get(labels::PREFECT_FLOW_RUN)).cloned(),
         // The label is a slug; the plan has the name as the map writes it.
         size: plan.as_ref().and_then(|plan| plan.size.as_ref()).map(ToString::to_string).or_else(|| labels.get(labels::SIZE).cloned()),
@@ -147,6 +148,7 @@ pub fn attempt_record(pod: &Pod) -> AttemptRecord {
     let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind).map(pod_condition);
     AttemptRecord {
         pod: pod.metadata.name.clone().unwrap_or_default(),
+        container_name: flow.clone().unwrap_or_default(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         created: time(pod.metadata.creation_timestamp.as_ref()),
         accepted,

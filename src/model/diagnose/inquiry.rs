@@ -10,6 +10,7 @@ use crate::model::{
     footprint::Footprint,
     launch_plan::{LaunchPlan, Toleration},
     node_group::NodeGroup,
+    prefect::flow_run::FlowRunRecord,
     story::Proof,
 };
 
@@ -33,6 +34,11 @@ impl<'a> Inquiry<'a> {
 
     pub(super) fn plan(&self) -> Option<&'a LaunchPlan> {
         self.job().and_then(|job| job.plan.as_deref())
+    }
+
+    /// Returns the Prefect flow run that the job is of, as last seen.
+    pub(super) fn flow_run(&self) -> Option<&'a FlowRunRecord> {
+        self.evidence.flow_run.value()
     }
 
     /// Returns the Job's name; empty when no Job was ever seen.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     attempt::{self, Judgement},
-    creation,
+    creation, flow_run,
     inquiry::Inquiry,
     machine, waiting,
 };
@@ -22,7 +22,7 @@ const MACHINE_COMES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
 /// `queued` says that the last attempt waits for its turn behind a group at its maximum.
 pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>, queued: bool) -> Vec<PhaseStart> {
     let mut list = Timeline::default();
-    list.add(Phase::Submitted, inquiry.job().and_then(|job| job.created), 1);
+    list.add(Phase::Submitted, created(inquiry), 1);
     for (number, attempt) in (1..).zip(&inquiry.evidence.attempts) {
         add_attempt(&mut list, inquiry, attempt, number, queued && number == inquiry.attempt_count());
     }
@@ -33,6 +33,11 @@ pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>, queued: b
         list.add(Phase::Pending, Some(since), inquiry.attempt_count() + 1);
     }
     list.starts
+}
+
+/// Returns when somebody asked for the job: a flow run is there before its Jobs.
+pub(super) fn created(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+    inquiry.flow_run().and_then(|record| record.run.created).or_else(|| inquiry.job().and_then(|job| job.created))
 }
 
 /// Returns when the flow ran for the first time.
@@ -148,6 +153,9 @@ fn add_attempt(list: &mut Timeline, inquiry: &Inquiry<'_>, attempt: &AttemptReco
 
 /// Returns since when the job waits for a pod that does not exist: the first one, or the one after a loss.
 fn waits_without_pod(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+    if let Some(since) = flow_run::waits_for_job(inquiry) {
+        return Some(since);
+    }
     inquiry.job().filter(|job| !job.suspended)?;
     let Some(attempt) = inquiry.last_attempt() else {
         return creation::waits_since(inquiry);

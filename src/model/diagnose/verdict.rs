@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     attempt::{self, End, Judgement},
-    deadline,
+    deadline, flow_run,
     inquiry::{Inquiry, after},
     loss,
-    phases::{first_start, scale_up_seconds},
+    phases::{self, first_start, scale_up_seconds},
     wording::between,
 };
 use crate::model::{
@@ -39,7 +39,7 @@ pub(super) fn standing(inquiry: &Inquiry<'_>) -> Standing {
     if let Some(kept) = kept.filter(|kept| kept.outcome != Outcome::Unknown) {
         return Standing::Over(Box::new(kept.clone()));
     }
-    match examine(inquiry) {
+    match flow_run::judge(inquiry).unwrap_or_else(|| examine(inquiry)) {
         Judgement::Ended(end) if end.outcome == Outcome::Unknown && kept.is_some() => kept.cloned().map_or(Standing::Open, over),
         Judgement::Ended(end) => over(verdict(inquiry, *end)),
         Judgement::Held(until) => Standing::Held(until),
@@ -52,7 +52,7 @@ fn over(verdict: Verdict) -> Standing {
 }
 
 /// Asks, in the order of the strength of what answers: the flow, the Job's conditions, absence, silence.
-fn examine(inquiry: &Inquiry<'_>) -> Judgement {
+pub(super) fn examine(inquiry: &Inquiry<'_>) -> Judgement {
     if let Some(condition) = inquiry.job_condition("Complete").or_else(|| inquiry.job_condition("SuccessCriteriaMet")) {
         return Judgement::Ended(Box::new(complete(inquiry, condition)));
     }
@@ -211,7 +211,7 @@ fn verdict(inquiry: &Inquiry<'_>, end: End) -> Verdict {
         flow_exit_code,
         cause,
         finished,
-        waited_seconds: seconds(inquiry.job().and_then(|job| job.created), first_start(inquiry).or(finished)),
+        waited_seconds: seconds(phases::created(inquiry), first_start(inquiry).or(finished)),
         scale_up_seconds: scale_up_seconds(inquiry),
         run_seconds: seconds(last.and_then(AttemptRecord::started), ended),
         attempts: inquiry.attempt_count(),

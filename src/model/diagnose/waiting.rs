@@ -2,7 +2,7 @@
 
 use super::{
     attempt::{self, Judgement},
-    creation, deadline,
+    creation, deadline, flow_run,
     inquiry::{Inquiry, after},
     loss, phases, scheduling, starting,
     wording::on_node,
@@ -22,6 +22,10 @@ const EVENTS_EXPIRE_SECONDS: i64 = 50 * 60;
 
 /// Returns why a job that is not over is where it is: the first cause is the answer, the others are detail.
 pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
+    let of_flow_run = flow_run::causes(inquiry);
+    if !of_flow_run.is_empty() {
+        return of_flow_run;
+    }
     let Some(job) = inquiry.job() else {
         return Vec::new();
     };
@@ -54,6 +58,7 @@ pub(super) fn is_queued(causes: &[Cause]) -> bool {
 /// Returns what the story does not know, for people.
 pub(super) fn unknown(inquiry: &Inquiry<'_>, cause: Option<&Cause>) -> Vec<String> {
     let mut unknown = inquiry.evidence.unknown.clone();
+    unknown.extend(inquiry.evidence.flow_run.obstacle().map(ToOwned::to_owned));
     let Some(cause) = cause.filter(|_| inquiry.last_attempt().is_some_and(|attempt| !attempt.is_bound())) else { return unknown };
     let open = matches!(cause.reason, Reason::SchedulingNoSuchGroup | Reason::SchedulingInsufficient | Reason::ScaleUpUnexplained);
     let told = |attempt| phases::autoscaler_word(inquiry, attempt).is_some();

@@ -1,4 +1,4 @@
-//! The proxy between sbrun and the API server, if any.
+//! The proxy between sbrun and a server, if any: the same rules for every server that is not AWS, whose SDK has its own.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -10,13 +10,13 @@ use crate::{
 
 /// A proxy: its address without, and its credentials apart.
 #[derive(Debug, Clone)]
-pub(super) struct Proxy(pub(super) Intercept);
+pub(crate) struct Proxy(pub(crate) Intercept);
 
 impl Proxy {
     /// Returns the proxy for `server`: the kubeconfig's, else the environment's unless `NO_PROXY` excepts the server.
     ///
     /// kube compares `NO_PROXY` with the proxy's own address, which never matches; this is Go's rule, and kubectl's.
-    pub(super) fn choose(proxy_url: Option<&str>, environment: &Environment, server: &Uri) -> Result<Option<Self>> {
+    pub(crate) fn choose(proxy_url: Option<&str>, environment: &Environment, server: &Uri) -> Result<Option<Self>> {
         if let Some(proxy_url) = proxy_url.filter(|url| !url.is_empty()) {
             return Self::parse(proxy_url, "", server, "the kubeconfig's `proxy-url`");
         }

@@ -1,0 +1,235 @@
+//! Flow runs: created, read, followed, stopped.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::{
+    error::{Error, Result},
+    model::prefect::flow_run::{FlowRun, State, StateType, WorkPool, Worker},
+};
+
+/// A deployment: a flow, and how and where its runs are launched.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Deployment {
+    /// Its id.
+    pub id: String,
+    /// Its name, without the flow's.
+    pub name: String,
+    /// The flow's id.
+    pub flow_id: String,
+    /// The pool that its runs go to.
+    pub work_pool_name: Option<String>,
+    /// The queue of that pool.
+    pub work_queue_name: Option<String>,
+    /// Job variables of its runs.
+    #[serde(default)]
+    pub job_variables: BTreeMap<String, Value>,
+    /// Whether somebody paused it: its schedules are, too.
+    #[serde(default)]
+    pub paused: bool,
+    /// JSON Schema of its parameters.
+    #[serde(default)]
+    pub parameter_openapi_schema: Value,
+}
+
+/// What a new run of a deployment is made of.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NewRun {
+    /// Its name; Prefect makes one up otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Parameters of the flow.
+    pub parameters: BTreeMap<String, Value>,
+    /// Job variables over those of the deployment.
+    pub job_variables: BTreeMap<String, Value>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// The same key leads to the same run.
+    pub idempotency_key: String,
+    /// Retries over those of the flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empirical_policy: Option<Value>,
+}
+
+/// A flow run, as the API writes it.
+#[derive(Debug, Deserialize)]
+struct FlowRunDocument {
+    id: String,
+    name: String,
+    deployment_id: Option<String>,
+    state: Option<StateDocument>,
+    #[serde(default)]
+    run_count: u32,
+    #[serde(default)]
+    empirical_policy: Policy,
+    work_pool_name: Option<String>,
+    work_queue_name: Option<String>,
+    infrastructure_pid: Option<String>,
+    #[serde(default)]
+    job_variables: Option<BTreeMap<String, Value>>,
+    created: Option<Timestamp>,
+    expected_start_time: Option<Timestamp>,
+    start_time: Option<Timestamp>,
+    end_time: Option<Timestamp>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Policy {
+    retries: Option<u32>,
+    retry_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StateDocument {
+    #[serde(rename = "type")]
+    kind: StateType,
+    name: Option<String>,
+    message: Option<String>,
+    timestamp: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WorkPoolDocument {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    is_paused: bool,
+    concurrency_limit: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WorkerDocument {
+    name: String,
+    status: Option<String>,
+    last_heartbeat_time: Option<Timestamp>,
+}
+
+/// What became of a proposed state: `ACCEPT`, or the orchestration's own decision.
+#[derive(Debug, Deserialize)]
+struct OrchestrationDocument {
+    status: String,
+    state: Option<StateDocument>,
+    #[serde(default)]
+    details: Value,
+}
+
+impl From<StateDocument> for State {
+    fn from(document: StateDocument) -> Self {
+        let StateDocument { kind, name, message, timestamp } = document;
+        let name = name.unwrap_or_default();
+        Self { kind, name, message: message.filter(|message| !message.is_empty()), since: timestamp }
+    }
+}
+
+impl From<FlowRunDocument> for FlowRun {
+    fn from(document: FlowRunDocument) -> Self {
+        Self {
+            id: document.id,
+            name: document.name,
+            deployment: document.deployment_id,
+            state: document.state.map(State::from).unwrap_or_default(),
+            run_count: document.run_count,
+            retries: document.empirical_policy.retries,
+            retry_type: document.empirical_policy.retry_type,
+            work_pool: document.work_pool_name,
+            work_queue: document.work_queue_name,
+            infrastructure: document.infrastructure_pid,
+            job_variables: document.job_variables.unwrap_or_default(),
+            created: document.created,
+            expected_start: document.expected_start_time,
+            started: document.start_time,
+            ended: document.end_time,
+        }
+    }
+}
+
+impl Server {
+    /// Returns the deployment that `flow/deployment` names; none when there is none of this name.
+    pub async fn deployment(&self, flow: &str, deployment: &str) -> Result<Option<Deployment>> {
+        let doing = format!("reading deployment `{flow}/{deployment}`");
+        self.get(&format!("/deployments/name/{}/{}", encoded(flow), encoded(deployment)), &doing).await
+    }
+
+    /// Returns the names `flow/deployment` of the server's deployments, for whoever mistyped one; the first 200.
+    pub async fn deployment_names(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Named {
+            id: String,
+            name: String,
+        }
+        #[derive(Deserialize)]
+        struct Deployed {
+            name: String,
+            flow_id: String,
+        }
+        let body = json!({"limit": 200});
+        let (flows, deployments): (Vec<Named>, Vec<Deployed>) =
+            tokio::try_join!(self.post("/flows/filter", &body, "listing flows"), self.post("/deployments/filter", &body, "listing deployments"),)?;
+        let flow = |id: &String| flows.iter().find(|flow| flow.id == *id).map(|flow| flow.name.clone());
+        Ok(deployments.into_iter().filter_map(|deployment| Some(format!("{}/{}", flow(&deployment.flow_id)?, deployment.name))).collect())
+    }
+
+    /// Creates a run of a deployment, or returns the one that its key made before.
+    pub async fn create_run(&self, deployment: &str, run: &NewRun) -> Result<FlowRun> {
+        let document: FlowRunDocument = self.post(&format!("/deployments/{deployment}/create_flow_run"), run, "creating the flow run").await?;
+        Ok(document.into())
+    }
+
+    /// Returns a flow run; none when there is none of this id.
+    pub async fn flow_run(&self, id: &str) -> Result<Option<FlowRun>> {
+        let document: Option<FlowRunDocument> = self.get(&format!("/flow_runs/{}", encoded(id)), &format!("reading flow run `{id}`")).await?;
+        Ok(document.map(FlowRun::from))
+    }
+
+    /// Returns the flow runs that a filter of the API finds, at most 200.
+    pub async fn flow_runs(&self, filter: &Value) -> Result<Vec<FlowRun>> {
+        let documents: Vec<FlowRunDocument> = self.post("/flow_runs/filter", filter, "listing flow runs").await?;
+        Ok(documents.into_iter().map(FlowRun::from).collect())
+    }
+
+    /// Proposes a state and returns the one that the run then has: the orchestration may have decided otherwise.
+    ///
+    /// # Errors
+    /// When the orchestration refuses without a state of its own, or wants to be asked later.
+    pub async fn set_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
+        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": false});
+        let doing = format!("setting flow run `{id}` to {name}");
+        let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
+        let reason = document.details["reason"].as_str().unwrap_or("it gave no reason").to_owned();
+        match (document.status.as_str(), document.state) {
+            ("ACCEPT" | "REJECT", Some(state)) => Ok(state.into()),
+            (status, _) => Err(Error::failed(format!("Prefect answered {status} while {doing}: {reason}"))),
+        }
+    }
+
+    /// Changes the job variables of a run that has not started yet.
+    pub async fn set_job_variables(&self, id: &str, variables: &BTreeMap<String, Value>) -> Result<()> {
+        let doing = format!("changing the job variables of flow run `{id}`");
+        self.patch(&format!("/flow_runs/{}", encoded(id)), &json!({"job_variables": variables}), &doing).await
+    }
+
+    /// Returns a pool with its workers; none when there is none of this name.
+    pub async fn work_pool_and_workers(&self, name: &str) -> Result<Option<WorkPool>> {
+        let path = format!("/work_pools/{}", encoded(name));
+        let (reading, listing) = (format!("reading work pool `{name}`"), format!("listing the workers of pool `{name}`"));
+        let Some(pool): Option<WorkPoolDocument> = self.get(&path, &reading).await? else { return Ok(None) };
+        let workers: Vec<WorkerDocument> = self.post(&format!("{path}/workers/filter"), &json!({"limit": 200}), &listing).await?;
+        let workers = workers.into_iter().map(|worker| Worker {
+            is_online: worker.status.as_deref() == Some("ONLINE"),
+            name: worker.name,
+            last_heartbeat: worker.last_heartbeat_time,
+        });
+        let WorkPoolDocument { name, kind, is_paused, concurrency_limit } = pool;
+        Ok(Some(WorkPool { name, kind, is_paused, concurrency_limit, workers: workers.collect() }))
+    }
+}
+
+/// Returns a text as a part of a path.
+pub(super) fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
