@@ -72,10 +72,7 @@ impl Footprint {
         let memory = json!(self.memory.to_kubernetes());
         let mut requests = Map::from_iter([("cpu".to_owned(), json!(self.cpu.to_kubernetes())), ("memory".to_owned(), memory.clone())]);
         let mut limits = Map::from_iter([("memory".to_owned(), memory)]);
-        let further = [
-            (GPU, (self.gpu > 0).then(|| self.gpu.to_string())),
-            ("ephemeral-storage", self.ephemeral_storage.map(Memory::to_kubernetes)),
-        ];
+        let further = [(GPU, (self.gpu > 0).then(|| self.gpu.to_string())), ("ephemeral-storage", self.ephemeral_storage.map(Memory::to_kubernetes))];
         for (resource, amount) in further.into_iter().filter_map(|(resource, amount)| Some((resource, amount?))) {
             requests.insert(resource.to_owned(), json!(amount));
             limits.insert(resource.to_owned(), json!(amount));

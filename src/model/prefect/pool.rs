@@ -11,6 +11,7 @@
 //!
 //! What is the same for all sizes is written into the template itself, so that people can read it.
 
+pub mod live;
 pub mod merge;
 mod pod;
 pub mod reading;
@@ -135,9 +136,14 @@ fn obstacles(map: &InstanceMap, choices: &Choices) -> Vec<String> {
         Some(_) => {}
     }
     let dotted = map.sizes.iter().filter(|size| size.name.0.contains('.'));
-    found.extend(dotted.map(|size| format!("size `{}`: Prefect takes a dot for a step into a document; name it without one ({})", size.name, size.place)));
+    found.extend(
+        dotted.map(|size| format!("size `{}`: Prefect takes a dot for a step into a document; name it without one ({})", size.name, size.place)),
+    );
     if let Some(default) = choices.default_size.as_ref().filter(|default| map.sizes.iter().all(|size| size.name != **default)) {
-        found.push(format!("the default size `{default}` is not in the map, which has {}", suggestion::listed(map.sizes.iter().map(|size| size.name.0.as_str()))));
+        found.push(format!(
+            "the default size `{default}` is not in the map, which has {}",
+            suggestion::listed(map.sizes.iter().map(|size| size.name.0.as_str()))
+        ));
     }
     found
 }
@@ -159,7 +165,10 @@ fn warnings(map: &InstanceMap) -> Vec<String> {
     let mut found = Vec::new();
     let images = own(&|size| size.own.image.is_some());
     if !images.is_empty() {
-        found.push(format!("`image` of {}: a run has the image of its deployment, else that of `defaults`; set `image` among the job variables", suggestion::listed(images)));
+        found.push(format!(
+            "`image` of {}: a run has the image of its deployment, else that of `defaults`; set `image` among the job variables",
+            suggestion::listed(images)
+        ));
     }
     let templates = own(&|size| size.own.template.is_some());
     if !templates.is_empty() {

@@ -42,7 +42,9 @@ pub(super) fn fixed(lookup: &mut Lookup<'_>) -> Value {
         "shareProcessNamespace": true,
         "containers": [container(lookup)],
     });
-    let account = |size: &SizeProfile, defaults: &Defaults| json!(size.own.service_account.as_ref().or(defaults.service_account.as_ref()).map(|one| &one.value));
+    let account = |size: &SizeProfile, defaults: &Defaults| {
+        json!(size.own.service_account.as_ref().or(defaults.service_account.as_ref()).map(|one| &one.value))
+    };
     pod["serviceAccountName"] = variable_or_of_size(lookup, "service_account_name", |own| own.service_account.is_some(), account);
     let secrets = lookup.same_or_of_size("image_pull_secrets", |size| {
         let names = size.own.image_pull_secrets.as_ref().or(defaults.image_pull_secrets.as_ref());

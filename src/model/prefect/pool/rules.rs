@@ -54,7 +54,10 @@ pub fn broken(template: &Value) -> Vec<String> {
             found.push(words);
         }
     };
-    must(spec["backoffLimit"] == 0, format!("`backoffLimit` is {}, not 0: Kubernetes and Prefect both retry, up to a run at the same time", spec["backoffLimit"]));
+    must(
+        spec["backoffLimit"] == 0,
+        format!("`backoffLimit` is {}, not 0: Kubernetes and Prefect both retry, up to a run at the same time", spec["backoffLimit"]),
+    );
     must(pod["restartPolicy"] == "Never", format!("`restartPolicy` is {}, not \"Never\": the worker refuses every run", pod["restartPolicy"]));
     for field in ["parallelism", "completions"] {
         must(pod[field] == 1, format!("`{field}` of the pod is {}, not 1: the worker refuses every run", pod[field]));
@@ -64,12 +67,18 @@ pub fn broken(template: &Value) -> Vec<String> {
     let annotations = &spec["template"]["metadata"]["annotations"];
     if !annotations.is_string() {
         for (key, value) in [(SAFE_TO_EVICT, "false"), (DO_NOT_DISRUPT, "true")] {
-            must(annotations[key] == value, format!("the pod has no annotation `{key}: \"{value}\"`: an autoscaler may take the node of a running flow"));
+            must(
+                annotations[key] == value,
+                format!("the pod has no annotation `{key}: \"{value}\"`: an autoscaler may take the node of a running flow"),
+            );
         }
     }
     let grace = &pod["terminationGracePeriodSeconds"];
     let least = LEAST_GRACE.as_secs();
-    must(grace.is_string() || grace.as_u64().is_some_and(|grace| grace >= least), format!("`terminationGracePeriodSeconds` is {grace}, less than {least}: a flow is cut off while it says goodbye"));
+    must(
+        grace.is_string() || grace.as_u64().is_some_and(|grace| grace >= least),
+        format!("`terminationGracePeriodSeconds` is {grace}, less than {least}: a flow is cut off while it says goodbye"),
+    );
     must(!reading::sizes(template).is_empty(), "there is no choice of sizes".to_owned());
     for (field, value) in [("nodeSelector", &pod["nodeSelector"]), ("tolerations", &pod["tolerations"]), ("resources", &first["resources"])] {
         must(reading::placeholders(value).iter().any(|name| name == "size"), format!("`{field}` does not depend on `size`: every run has the same"));

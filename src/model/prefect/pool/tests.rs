@@ -212,7 +212,8 @@ fn edits_are_kept_and_conflicts_are_told() {
     set(&mut there, "/variables/properties/finished_job_ttl/default", json!(60));
     let merged = merge(Some(&written), &there, &wanted);
     assert_eq!(merged.conflicts.len(), 1);
-    let expected = merge::Difference { path: "variables.properties.finished_job_ttl.default".into(), there: Some(json!(60)), wanted: Some(json!(10800)) };
+    let expected =
+        merge::Difference { path: "variables.properties.finished_job_ttl.default".into(), there: Some(json!(60)), wanted: Some(json!(10800)) };
     assert_eq!(merged.conflicts[0], expected);
     // A pool that sbrun did not make.
     let merged = merge(None, &json!({"job_configuration": {"env": "{{ env }}", "mine": 1}, "variables": {}}), &written);

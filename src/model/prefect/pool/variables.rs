@@ -118,7 +118,9 @@ fn properties(map: &InstanceMap, namespace: &str, choices: &Choices) -> Map<Stri
     let image = "The container image of the flow.";
     found["image"] = match &defaults.image {
         Some(default) => json!({"type": "string", "title": "Image", "description": image, "default": default.value}),
-        None => json!({"type": "string", "title": "Image", "description": format!("{image} The instance map names none, so every deployment has to.")}),
+        None => {
+            json!({"type": "string", "title": "Image", "description": format!("{image} The instance map names none, so every deployment has to.")})
+        }
     };
     match found {
         Value::Object(found) => found,
