@@ -131,6 +131,8 @@ pub enum Command {
     Nodes(commands::nodes::NodesArgs),
     /// Show the sizes that the instance map offers
     Sizes(commands::sizes::SizesArgs),
+    /// Make the instance map a work pool of Prefect; run a scheduled run at another size
+    Prefect(commands::prefect::PrefectArgs),
     /// Print or apply what a cluster needs: namespace, rights, admission policy
     Setup(Box<commands::setup::SetupArgs>),
     /// Make an instance map of the node groups that are there

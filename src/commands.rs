@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod list;
 pub mod logs;
 pub mod nodes;
+pub mod prefect;
 pub mod references;
 pub mod rerun;
 pub mod setup;
@@ -37,6 +38,7 @@ pub async fn run(command: Command, context: &Context, ui: &mut Ui) -> Result<Exi
         Command::Nodes(arguments) => nodes::nodes(&arguments, context, ui).await,
         Command::Setup(arguments) => setup::setup(&arguments, context, ui).await,
         Command::Sizes(arguments) => sizes::sizes(&arguments, context, ui).await,
+        Command::Prefect(arguments) => prefect::prefect(&arguments, context, ui).await,
         Command::Init(arguments) => init::init(&arguments, context, ui).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments, context, ui).await,
         Command::Config(arguments) => config::config(&arguments, context, ui).await,

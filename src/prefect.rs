@@ -6,6 +6,7 @@
 mod client;
 mod error;
 pub mod flow_runs;
+pub mod pools;
 pub mod settings;
 
 pub use client::Server;

@@ -2,9 +2,11 @@
 
 pub(crate) mod cloud;
 pub(crate) mod cluster;
+pub(crate) mod http;
 pub(crate) mod karpenter;
 pub(crate) mod line;
 #[macro_use]
 pub(crate) mod place;
+pub(crate) mod prefect;
 pub(crate) mod sandbox;
 pub(crate) mod terminal;

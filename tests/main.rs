@@ -47,6 +47,7 @@ fn no_test_file_is_forgotten() {
         ("scenarios/kwok.rs", "scenarios/kwok"),
         ("scenarios/kwok/cloud.rs", "scenarios/kwok/cloud"),
         ("scenarios/real.rs", "scenarios/real"),
+        ("scenarios/real/prefect.rs", "scenarios/real/prefect"),
     ] {
         let declared = std::fs::read_to_string(tests.join(parent)).unwrap();
         for entry in std::fs::read_dir(tests.join(folder)).unwrap() {

@@ -204,9 +204,7 @@ async fn shared_map(context: &Context, to_share: bool) -> Result<SharedMap> {
 
 /// Returns the namespace to set up. The kubeconfig's present one is not asked: it is often `default`, and nobody meant that.
 fn namespace(context: &Context, map: &InstanceMap) -> Result<String> {
-    let stated = context.global.namespace.as_deref().or_else(|| context.environment.get("SBRUN_NAMESPACE"));
-    let stated = stated.or_else(|| map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()));
-    let Some(namespace) = stated else {
+    let Some(namespace) = stated_namespace(context, map) else {
         return Err(
             Error::usage("which namespace is to be set up?").hinted("name it with `--namespace`, or as `cluster.namespace` in the instance map")
         );
@@ -215,6 +213,12 @@ fn namespace(context: &Context, map: &InstanceMap) -> Result<String> {
         return Err(Error::rejected(format!("namespace `{namespace}` belongs to Kubernetes; jobs need one of their own")));
     }
     Ok(namespace.to_owned())
+}
+
+/// Returns the namespace that flag, variable or map name.
+pub(super) fn stated_namespace<'a>(context: &'a Context, map: &'a InstanceMap) -> Option<&'a str> {
+    let stated = context.global.namespace.as_deref().or_else(|| context.environment.get("SBRUN_NAMESPACE"));
+    stated.or_else(|| map.cluster.namespace.as_ref().map(|namespace| namespace.value.as_str()))
 }
 
 /// Refuses what could not work, before anything is shown or asked.

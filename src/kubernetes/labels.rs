@@ -48,12 +48,7 @@ pub const LOG_TAIL: &str = "sbrun.dev/log-tail";
 /// Prefix of the pod template's annotations that hold the flow's files.
 pub const FILES: &str = "sbrun.dev/";
 
-/// Annotation of the pod template: the Cluster Autoscaler then never picks the node of a running flow for scale-down.
-pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
-/// Annotation of the pod template: the same for Karpenter.
-pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
-
-pub use crate::model::job_template::FLOW_CONTAINER;
-
-/// Extended resource of GPUs.
-pub const GPU: &str = "nvidia.com/gpu";
+pub use crate::model::{
+    footprint::GPU,
+    job_template::{DO_NOT_DISRUPT, FLOW_CONTAINER, SAFE_TO_EVICT},
+};

@@ -5,7 +5,6 @@
 //! when it does not know one.
 
 mod files;
-mod merge;
 mod pod;
 mod rules;
 
@@ -20,6 +19,7 @@ use crate::{
     kubernetes::labels,
     model::{
         identity::{label_value, sha256_hex},
+        job_template::merge,
         launch_plan::{LaunchPlan, OnInterrupt, SecretSource},
         package::delivery::{Delivery, Part},
     },
@@ -105,7 +105,7 @@ fn render_job(plan: &LaunchPlan, delivery: &Delivery) -> Result<Value> {
     let suspended = secret(plan).is_some() || matches!(delivery, Delivery::ConfigMaps(_));
     let template = plan.template.as_ref().map(rules::usable_part).unwrap_or_default();
     let fixed = fixed(plan, delivery, suspended)?;
-    Ok(merge::merge(fixed, merge::merge(template, defaults(plan))))
+    Ok(merge(fixed, merge(template, defaults(plan))))
 }
 
 /// What a template may replace.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::launch_plan::LaunchPlan;
+use crate::model::{footprint::Footprint, launch_plan::LaunchPlan};
 
 /// Variables by which numeric libraries and Python itself learn how many threads or processes to start. Without them they
 /// count the CPUs of the whole machine and get in each other's way.
@@ -26,18 +26,31 @@ const RUN_ID: &str = "SBRUN_RUN_ID";
 /// Name of the Job.
 const JOB_NAME: &str = "SBRUN_JOB_NAME";
 /// Size profile, where there is one.
-const SIZE: &str = "SBRUN_SIZE";
+pub const SIZE: &str = "SBRUN_SIZE";
 /// Variables by which a flow knows who it is: those of another run must not shine through.
 pub const IDENTITY: [&str; 3] = [RUN_ID, JOB_NAME, SIZE];
+
+/// Home of a user that the image does not know.
+pub const HOME: &str = "/tmp/home";
+/// Name of a user that the image does not know: `getpass.getuser` and others fail without one.
+const USER_NAME: &str = "flow";
+/// Variables of a user that the image does not know.
+pub const OF_UNKNOWN_USER: [(&str, &str); 3] = [("HOME", HOME), ("USER", USER_NAME), ("LOGNAME", USER_NAME)];
 
 /// Returns the variables that a flow finds when nobody sets them: Python's output is not held back, no `.pyc` files appear
 /// beside the sources, and every library starts as many threads as the footprint has whole CPUs, at least one; without a
 /// limit of CPUs they decide themselves.
 #[must_use]
 pub fn defaults(plan: &LaunchPlan) -> BTreeMap<String, String> {
+    of_footprint(&plan.footprint)
+}
+
+/// Returns the same for whoever asks for this much.
+#[must_use]
+pub fn of_footprint(footprint: &Footprint) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::from(["PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"].map(|name| (name.to_owned(), "1".to_owned())));
-    if plan.footprint.cpu.0 > 0 {
-        let cpus = (plan.footprint.cpu.0 / 1000).max(1).to_string();
+    if footprint.cpu.0 > 0 {
+        let cpus = (footprint.cpu.0 / 1000).max(1).to_string();
         variables.extend(THREADS.iter().map(|name| ((*name).to_owned(), cpus.clone())));
     }
     variables

@@ -1,8 +1,12 @@
 //! What one job asks of a node, and whether a node has it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::model::quantity::{Cpu, Memory};
+
+/// Extended resource of GPUs.
+pub const GPU: &str = "nvidia.com/gpu";
 
 /// The CPU, memory, GPUs and ephemeral storage that one job requests from a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,6 +66,20 @@ impl From<Allocatable> for Footprint {
 }
 
 impl Footprint {
+    /// Returns requests and limits, as a container has them: all of it is requested, and limited too but for the CPU.
+    #[must_use]
+    pub fn resources(&self) -> Value {
+        let memory = json!(self.memory.to_kubernetes());
+        let mut requests = Map::from_iter([("cpu".to_owned(), json!(self.cpu.to_kubernetes())), ("memory".to_owned(), memory.clone())]);
+        let mut limits = Map::from_iter([("memory".to_owned(), memory)]);
+        let further = [(GPU, (self.gpu > 0).then(|| self.gpu.to_string())), ("ephemeral-storage", self.ephemeral_storage.map(Memory::to_kubernetes))];
+        for (resource, amount) in further.into_iter().filter_map(|(resource, amount)| Some((resource, amount?))) {
+            requests.insert(resource.to_owned(), json!(amount));
+            limits.insert(resource.to_owned(), json!(amount));
+        }
+        json!({"requests": requests, "limits": limits})
+    }
+
     /// Returns both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -96,6 +96,8 @@ pub struct Prefect {
     pub api_url: Option<Located<String>>,
     /// Secret that holds the API key.
     pub api_key_secret: Option<Located<String>>,
+    /// Work pool whose workers launch flow runs in this cluster.
+    pub work_pool: Option<Located<String>>,
 }
 
 /// What is kept back for daemon sets when a footprint is computed.

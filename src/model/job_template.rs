@@ -2,7 +2,11 @@
 //!
 //! It adds volumes, sidecars and affinities. What the four rules of sbrun fix, it may repeat but not change.
 
+mod merge;
+
 use serde_json::Value;
+
+pub(crate) use self::merge::merge;
 
 use crate::model::{duration, settings::value::LEAST_GRACE, yaml};
 
@@ -22,6 +26,10 @@ pub fn parse(text: &str) -> Result<JobTemplate, String> {
     Ok(JobTemplate { manifest, problems })
 }
 
+/// Annotation of the pod template: the Cluster Autoscaler then never picks the node of a running flow for scale-down.
+pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Annotation of the pod template: the same for Karpenter.
+pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// Name of the flow's container.
 pub const FLOW_CONTAINER: &str = "flow";
 

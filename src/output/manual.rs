@@ -26,6 +26,19 @@ pub fn top() -> String {
     )
 }
 
+/// Returns the part below `sbrun prefect pool --help`.
+#[must_use]
+pub fn prefect_pool() -> String {
+    "Examples:\n  \
+     sbrun prefect pool create flows --on-reclaim crash --default-size small\n  \
+     sbrun prefect pool create flows --on-reclaim reschedule --dry-run -o json\n  \
+     sbrun prefect pool diff                          after a change of the instance map\n  \
+     sbrun prefect pool update --yes                  from a pipeline\n\n\
+     The server is the one that Prefect itself would use here: PREFECT_API_URL, prefect.toml or the active profile.\n\
+     What people edit in the template stays. The guide is docs/prefect.md."
+        .to_owned()
+}
+
 /// Returns the part below `sbrun doctor --help`.
 #[must_use]
 pub fn doctor() -> String {

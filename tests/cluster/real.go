@@ -43,6 +43,7 @@ type realTier struct {
 	nodeTexts          []string
 	imageDir           string
 	images             []string
+	pulledImages       []string
 	logMaxSize         string
 	logMonitorInterval time.Duration
 	kubeletConfigFile  string
@@ -70,6 +71,7 @@ func (o *realTier) command(use string, run func() error) *cobra.Command {
 	o.registryOptions.flags(f)
 	f.StringArrayVar(&o.nodeTexts, "node", nil, `a node, "NAME labels=k=v,... taints=k=v:EFFECT,..."; default n1`)
 	f.StringVar(&o.imageDir, "images", "", "directory of docker-archives: on every node, and in the registry")
+	f.StringArrayVar(&o.pulledImages, "pulled-image", nil, "docker-archive that is in the registry only: large, and wanted by few pods")
 	f.StringVar(&o.logMaxSize, "container-log-max-size", "1Gi", "size at which the kubelet rotates a container's log")
 	f.DurationVar(&o.logMonitorInterval, "container-log-monitor-interval", 10*time.Second, "how often it looks")
 	f.StringVar(&o.kubeletConfigFile, "kubelet-config", "", "file with further lines of KubeletConfiguration")
@@ -90,7 +92,12 @@ func (o *realTier) complete() error {
 	if o.imageDir, err = filepath.Abs(o.imageDir); err != nil {
 		return err
 	}
-	for _, dir := range []string{o.dir, o.imageDir} {
+	for i := range o.pulledImages {
+		if o.pulledImages[i], err = filepath.Abs(o.pulledImages[i]); err != nil {
+			return err
+		}
+	}
+	for _, dir := range append([]string{o.dir, o.imageDir}, o.pulledImages...) {
 		if dir == "/run" || strings.HasPrefix(dir, "/run/") || strings.HasPrefix(dir, "/var/run/") {
 			return fmt.Errorf("%s: inside, /run is another one; choose a directory elsewhere", dir)
 		}
@@ -98,7 +105,7 @@ func (o *realTier) complete() error {
 	if o.images, err = filepath.Glob(filepath.Join(o.imageDir, "*.tar")); err != nil || len(o.images) == 0 {
 		return fmt.Errorf("no images in %s", o.imageDir)
 	}
-	o.archives = o.images
+	o.archives = append(append([]string{}, o.images...), o.pulledImages...)
 	if o.kubeletConfigFile != "" {
 		raw, err := os.ReadFile(o.kubeletConfigFile)
 		if err != nil {

@@ -5,8 +5,6 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
-    net::TcpStream,
     ops::{Deref, DerefMut},
     path::Path,
     process::{Child, Command, Stdio},
@@ -15,7 +13,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Namespace, announced};
+use super::{
+    cluster::{Cluster, Namespace, announced, images},
+    http::request,
+};
 
 /// By which tag the autoscaler finds its groups.
 const CLUSTER: &str = "sbrun-test";
@@ -82,8 +83,8 @@ pub(crate) fn cloud() -> &'static Cloud {
 pub(crate) fn real_cloud() -> &'static Cloud {
     REAL.get_or_init(|| {
         let (api, endpoint) = start_api();
-        let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
-        let cluster = Cluster::start(&["real", "--images", &images, "--toleration-seconds", "8", "--aws-endpoint", &endpoint]);
+        let arguments = ["real", "--toleration-seconds", "8", "--aws-endpoint", &endpoint].map(ToOwned::to_owned);
+        let cluster = Cluster::start(&[&arguments[..], &images()].concat());
         Cloud::with(cluster, endpoint, &[QUICK, REAL_TIMES].concat(), vec![api])
     })
 }
@@ -185,15 +186,10 @@ impl Cloud {
     #[track_caller]
     pub(crate) fn order(&self, path: &str, order: &Value) -> Value {
         let host = self.endpoint.strip_prefix("http://").unwrap();
-        let (method, body) = if order.is_null() { ("GET", String::new()) } else { ("POST", order.to_string()) };
-        let mut stream = TcpStream::connect(host).unwrap();
-        let head = format!("{method} /control/{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "{path} {order}: {body}");
-        serde_json::from_str(body).unwrap()
+        let method = if order.is_null() { "GET" } else { "POST" };
+        let (status, body) = request(host, method, &format!("/control/{path}"), order).unwrap();
+        assert_eq!(status, 200, "{path} {order}: {body}");
+        serde_json::from_str(&body).unwrap()
     }
 
     /// Calls any operation of an AWS service that the API knows, by boto3's names.

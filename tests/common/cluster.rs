@@ -50,27 +50,22 @@ pub(crate) fn kwok() -> &'static Cluster {
 
 /// Returns the cluster with real kubelets and containers.
 pub(crate) fn real() -> &'static Cluster {
-    let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
     REAL.get_or_init(|| {
-        Cluster::start(&[
-            "real",
-            "--images",
-            &images,
-            "--toleration-seconds",
-            "8",
-            "--node",
-            "n1 labels=sbrun.dev/size=small",
-            "--slow",
-            "slow=8",
-            "--refuse",
-            "refused",
-        ])
+        let arguments = ["real", "--toleration-seconds", "8", "--node", "n1 labels=sbrun.dev/size=small", "--slow", "slow=8", "--refuse", "refused"];
+        Cluster::start(&[&arguments.map(ToOwned::to_owned)[..], &images()].concat())
     })
+}
+
+/// Returns the arguments that name a real cluster's images: those of every node, and Prefect's, which a node pulls when a pod asks for it.
+pub(super) fn images() -> Vec<String> {
+    let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
+    let pulled = std::env::var("SBRUN_TEST_PREFECT_IMAGE").into_iter().flat_map(|image| ["--pulled-image".to_owned(), image]);
+    ["--images".to_owned(), images].into_iter().chain(pulled).collect()
 }
 
 impl Cluster {
     /// Starts a cluster of a tier.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
         let program = PathBuf::from(std::env::var("SBRUN_TEST_CLUSTER").expect("tests/run names the cluster's program in SBRUN_TEST_CLUSTER"));
         let parent = std::env::var("SBRUN_TEST_DIR").expect("tests/run names a folder for state in SBRUN_TEST_DIR");
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent).unwrap();

@@ -4,4 +4,5 @@ mod cloud;
 mod cluster;
 mod endings;
 mod images;
+mod prefect;
 mod starting;

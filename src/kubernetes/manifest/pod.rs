@@ -1,13 +1,12 @@
 //! The pod of a flow.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{files, seconds};
 use crate::{
     kubernetes::labels,
     model::{
         flow_environment,
-        footprint::Footprint,
         launch_plan::{Interpreter, LaunchPlan, RunAsUser, SecretSource},
         package::{
             bootstrap::{FLOW_FOLDER, PACKAGE_FOLDER, bootstrap_command},
@@ -16,11 +15,6 @@ use crate::{
     },
 };
 
-/// Home of a user that the image does not know.
-const HOME: &str = "/tmp/home";
-/// Name of a user that the image does not know: `getpass.getuser` and others fail without one.
-const USER_NAME: &str = "flow";
-
 /// Returns the pod's defaults, which a template may replace.
 pub(super) fn defaults(plan: &LaunchPlan) -> Value {
     let mut environment = flow_environment::defaults(plan);
@@ -28,9 +22,9 @@ pub(super) fn defaults(plan: &LaunchPlan) -> Value {
     let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
     let mut security = json!({"seccompProfile": {"type": "RuntimeDefault"}});
     if let RunAsUser::Id(user) = plan.run_as_user {
-        environment.extend([("HOME", HOME), ("USER", USER_NAME), ("LOGNAME", USER_NAME)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        environment.extend(flow_environment::OF_UNKNOWN_USER.map(|(name, value)| (name.to_owned(), value.to_owned())));
         volumes.push(json!({"name": "home", "emptyDir": {}}));
-        mounts.push(json!({"name": "home", "mountPath": HOME}));
+        mounts.push(json!({"name": "home", "mountPath": flow_environment::HOME}));
         security["runAsGroup"] = json!(user);
         security["fsGroup"] = json!(user);
     }
@@ -99,7 +93,7 @@ fn container(plan: &LaunchPlan) -> Value {
         "command": command.iter().map(|word| literal(word)).collect::<Vec<_>>(),
         "workingDir": FLOW_FOLDER,
         "env": environment(plan),
-        "resources": resources(&plan.footprint),
+        "resources": plan.footprint.resources(),
         "volumeMounts": mounts,
     })
 }
@@ -125,21 +119,6 @@ fn variable(name: &str, value: &str) -> Value {
 /// Returns a text that Kubernetes hands on as it is: it would replace `$(NAME)` in commands and variables.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
-}
-
-fn resources(footprint: &Footprint) -> Value {
-    let memory = json!(footprint.memory.to_kubernetes());
-    let mut requests = Map::from_iter([("cpu".to_owned(), json!(footprint.cpu.to_kubernetes())), ("memory".to_owned(), memory.clone())]);
-    let mut limits = Map::from_iter([("memory".to_owned(), memory)]);
-    let further = [
-        (labels::GPU, (footprint.gpu > 0).then(|| footprint.gpu.to_string())),
-        ("ephemeral-storage", footprint.ephemeral_storage.map(crate::model::quantity::Memory::to_kubernetes)),
-    ];
-    for (resource, amount) in further.into_iter().filter_map(|(resource, amount)| Some((resource, amount?))) {
-        requests.insert(resource.to_owned(), json!(amount));
-        limits.insert(resource.to_owned(), json!(amount));
-    }
-    json!({"requests": requests, "limits": limits})
 }
 
 fn volumes(plan: &LaunchPlan, delivery: &Delivery) -> Vec<Value> {

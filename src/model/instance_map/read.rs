@@ -159,6 +159,7 @@ fn read_prefect(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Prefect {
     let prefect = Prefect {
         api_url: reader.parsed(fields.take("api_url"), value::url),
         api_key_secret: reader.parsed(fields.take("api_key_secret"), value::object_name),
+        work_pool: reader.parsed(fields.take("work_pool"), value::work_pool),
     };
     reader.finish(fields);
     prefect

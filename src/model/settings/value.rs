@@ -163,6 +163,20 @@ pub(crate) fn object_name(text: &str) -> Parsed<String> {
     Err(format!("`{text}` is no name of an object in Kubernetes: lower-case letters, digits, inner hyphens and dots, at most 253"))
 }
 
+/// Returns the name of a Prefect work pool, by Prefect's own rules.
+pub(crate) fn work_pool(text: &str) -> Parsed<String> {
+    if text.trim().is_empty() {
+        return Err("the name of a work pool is empty".to_owned());
+    }
+    if let Some(banned) = text.chars().find(|character| "/%&><".contains(*character) || character.is_control()) {
+        return Err(format!("`{text}` is no name of a work pool: it has `{}`", banned.escape_debug()));
+    }
+    if text.to_lowercase().starts_with("prefect") {
+        return Err(format!("`{text}` is no name of a work pool: Prefect keeps names that begin with `prefect` for itself"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Returns a label value of Kubernetes, which may be empty.
 pub(crate) fn label_value(text: &str) -> Parsed<String> {
     if text.is_empty() || is_name(text, LABEL_VALUE_LIMIT, |byte| b"-_.".contains(&byte)) {

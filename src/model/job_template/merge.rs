@@ -27,7 +27,7 @@ fn lists(field: &str) -> Lists {
 
 /// Returns `upper` laid over `lower`: maps are merged, named lists by name with the upper's items first, all else is the
 /// upper's. `null` counts as absent.
-pub(super) fn merge(upper: Value, lower: Value) -> Value {
+pub(crate) fn merge(upper: Value, lower: Value) -> Value {
     merge_field("", upper, lower)
 }
 
