@@ -5,6 +5,7 @@
 
 mod account;
 pub mod cluster;
+mod flow_run;
 pub mod launcher;
 mod log_tail;
 pub mod machine;
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::Result,
-    model::{evidence::Evidence, job_event::JobEvent, story::Story},
+    model::{evidence::Evidence, job_event::JobEvent, launch_plan::TimeLimits, story::Story},
 };
 
 pub use launcher::{Detail, RunningJob};
@@ -49,6 +50,11 @@ pub struct FollowOptions {
     pub follower: String,
     /// How often to renew the lease; none when the job does not live by one that is ours.
     pub lease_interval: Option<Duration>,
+    /// The time limits of a flow run that this follower launched; a Job of sbrun's records its own.
+    pub limits: Option<TimeLimits>,
+    /// How many attempts a flow run that this follower launched may have, when that is limited: Prefect starts one that lost its machine
+    /// again without a bound.
+    pub most_attempts: Option<u32>,
     /// Silence before a heartbeat, before the flow runs.
     pub heartbeat_waiting: Duration,
     /// Silence before a heartbeat, while it runs.
@@ -59,7 +65,15 @@ impl FollowOptions {
     /// Returns the options of a follower named `follower` that wants the output.
     #[must_use]
     pub fn new(follower: String) -> Self {
-        Self { output: true, follower, lease_interval: None, heartbeat_waiting: Duration::from_secs(60), heartbeat_running: Duration::from_secs(300) }
+        Self {
+            output: true,
+            follower,
+            lease_interval: None,
+            limits: None,
+            most_attempts: None,
+            heartbeat_waiting: Duration::from_secs(60),
+            heartbeat_running: Duration::from_secs(300),
+        }
     }
 }
 

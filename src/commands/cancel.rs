@@ -9,15 +9,10 @@ use super::{context::Context, references::Referrer};
 use crate::{
     environment::now,
     error::{Error, Result},
-    follow::{Detail, RunningJob, cluster::ClusterJob},
-    kubernetes::{
-        connect::Cluster,
-        jobs::{self, Ended},
-        retry::Patience,
-    },
+    follow::{Detail, RunningJob},
     model::{
         diagnose,
-        evidence::{Ending, Evidence, JobRecord},
+        evidence::{Ending, Evidence},
         exit_code::ExitCode,
         outcome::Outcome,
         reason::Reason,
@@ -25,6 +20,8 @@ use crate::{
     output::{format::SCHEMA, ui::Ui},
 };
 
+/// How long a flow that runs under a Prefect worker may take to cancel itself.
+const CANCEL_ITSELF: Duration = Duration::from_secs(60);
 /// How long to see the pods go, when asked to wait.
 const SETTLE: Duration = Duration::from_secs(180);
 
@@ -50,12 +47,12 @@ struct Cancelled {
     already_finished: Vec<String>,
 }
 
-/// Keeps the last output on the Job: its pod goes, and with it the log that nobody may have followed.
-async fn keep_last_output(cluster: &Cluster, job: &JobRecord, context: &Context) {
-    let mut handle = ClusterJob::new(cluster.clone(), job, &context.environment);
-    let mut evidence = Evidence { job: Some(job.clone()), ..Evidence::default() };
-    if handle.observe(&mut evidence, Detail::Basic).await.is_ok() {
-        handle.keep_tail(&evidence, &[]).await;
+/// Returns what there is to know of a job that was cancelled.
+fn said(name: &str, evidence: &Evidence, waited: bool) -> String {
+    let grace = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.limits.grace.as_secs()).filter(|_| !waited);
+    match grace {
+        Some(seconds) => format!("cancelled {name}: the flow has {seconds} s to clean up, its record stays"),
+        None => format!("cancelled {name}"),
     }
 }
 
@@ -66,21 +63,27 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
     let by = context.user(Some(&cluster)).await.name;
     let mut jobs = Vec::new();
     for reference in &arguments.jobs {
-        jobs.extend(referrer.find_to_change(reference, "cancel", ui).await?); // all are found before any is ended
+        jobs.extend(referrer.open_to_change(reference, "cancel", ui).await?); // all are found before any is ended
     }
     let mut result = Cancelled { schema: SCHEMA, cancelled: Vec::new(), already_finished: Vec::new() };
-    for job in jobs {
-        if diagnose::is_finished(&job) {
-            ui.status(&format!("{} had already finished; `sbrun why {}` tells how", job.name, job.name));
-            result.already_finished.push(job.name);
+    for (mut handle, mut evidence) in jobs {
+        let name = evidence.name().to_owned();
+        if evidence.job.as_ref().is_some_and(diagnose::is_finished) {
+            ui.status(&format!("{name} had already finished; `sbrun why {name}` tells how"));
+            result.already_finished.push(name);
             continue;
         }
-        if let Some(earlier) = &job.ending {
-            ui.status(&format!("{} was already cancelled by {}; it uses its grace to end", job.name, earlier.by));
-            result.cancelled.push(job.name);
+        if let Some(earlier) = evidence.job.as_ref().and_then(|job| job.ending.as_ref()) {
+            ui.status(&format!("{name} was already cancelled by {}; it uses its grace to end", earlier.by));
+            result.cancelled.push(name);
             continue;
         }
-        keep_last_output(&cluster, &job, context).await;
+        // Its pod goes, and with it the log that nobody may have followed.
+        match handle.observe(&mut evidence, Detail::Basic).await {
+            Ok(()) => handle.keep_tail(&evidence, &[]).await,
+            Err(error) => ui.detail(&format!("[sbrun: {}]", error.message())),
+        }
+        let name = evidence.name().to_owned();
         let ending = Ending {
             outcome: Outcome::Cancelled,
             reason: Reason::CancelledByUser.code().to_owned(),
@@ -88,21 +91,17 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             at: now(),
             message: arguments.message.clone(),
         };
-        if !matches!(jobs::end(&cluster, &job, &ending, Patience::START).await?, Ended::Ending(_) | Ended::Deleted) {
-            ui.status(&format!("{} ended by itself just now; `sbrun why {}` tells how", job.name, job.name));
-            result.already_finished.push(job.name);
+        if !handle.stop(&evidence, &ending, CANCEL_ITSELF).await? {
+            ui.status(&format!("{name} ended by itself just now; `sbrun why {name}` tells how"));
+            result.already_finished.push(name);
             continue;
         }
-        if arguments.wait && !jobs::wait_until_no_pod(&cluster, &job, SETTLE).await? {
-            return Err(Error::unreachable(format!("`{}` was told to end, but its pod is still there", job.name))
-                .hinted(format!("look again with `sbrun why {}`", job.name)));
+        if arguments.wait && !handle.settle(&evidence, SETTLE).await? {
+            return Err(Error::unreachable(format!("`{name}` was told to end, but its pod is still there"))
+                .hinted(format!("look again with `sbrun why {name}`")));
         }
-        let grace = job.plan.as_ref().map(|plan| plan.limits.grace.as_secs()).filter(|_| !arguments.wait);
-        ui.status(&match grace {
-            Some(seconds) => format!("cancelled {}: the flow has {seconds} s to clean up, its record stays", job.name),
-            None => format!("cancelled {}", job.name),
-        });
-        result.cancelled.push(job.name);
+        ui.status(&said(&name, &evidence, arguments.wait));
+        result.cancelled.push(name);
     }
     let names = result.cancelled.clone();
     if !ui.is_for_people() {

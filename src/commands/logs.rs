@@ -57,11 +57,10 @@ pub struct LogsArgs {
 pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
     let cluster = context.connect_for_jobs(ui).await?;
-    let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
+    let (mut job, mut evidence) = Referrer::new(context, &cluster).open(&arguments.job).await?;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
-    let mut view = FollowView::new(ui, record.created.unwrap_or_else(now), arguments.raw).with_log_file(log_file).output_only();
-    let mut job = ClusterJob::new(cluster.clone(), &record, &context.environment);
-    let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
+    let since_when = evidence.job.as_ref().and_then(|job| job.created).unwrap_or_else(now);
+    let mut view = FollowView::new(ui, since_when, arguments.raw).with_log_file(log_file).output_only();
     if arguments.follow {
         let user = context.user(Some(&cluster)).await;
         return follow_to_the_end(&mut job, evidence, user.name, view, ui).await;
@@ -162,7 +161,7 @@ async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String,
             Ok(report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode))
         }
         Followed::Detached(end) | Followed::Ending(end) => {
-            let name = end.1.job.as_ref().map_or("", |job| job.name.as_str());
+            let name = end.1.name();
             ui.status(&format!("{name} goes on; `sbrun logs -f {name}` follows it again"));
             Ok(ExitCode::DETACHED)
         }

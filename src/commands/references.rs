@@ -2,9 +2,10 @@
 
 use super::context::Context;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
+    follow::cluster::ClusterJob,
     kubernetes::{connect::Cluster, jobs},
-    model::evidence::JobRecord,
+    model::evidence::{Evidence, JobRecord},
     output::{ui::Ui, wording},
 };
 
@@ -30,20 +31,65 @@ impl<'context> Referrer<'context> {
         jobs::find(self.cluster, reference, &me).await
     }
 
+    /// Returns a handle on the job that `reference` means, and what is known of it. It may be a flow run of Prefect that no Job has been
+    /// made for yet: its id.
+    pub async fn open(&self, reference: &str) -> Result<(ClusterJob, Evidence)> {
+        let missing = match self.find(reference).await {
+            Ok(job) => return Ok(self.handle(job)),
+            Err(error) => error,
+        };
+        if !is_flow_run_id(reference) || missing.kind() != ErrorKind::Failed {
+            return Err(missing);
+        }
+        let Some(server) = self.context.prefect()? else {
+            return Err(missing.hinted("it looks like a flow run of Prefect, and no Prefect API is known here: set PREFECT_API_URL"));
+        };
+        let Some(run) = server.flow_run(reference).await? else {
+            return Err(missing.hinted(format!("the Prefect API at `{}` has no flow run of this id either", server.api_url())));
+        };
+        Ok((ClusterJob::of_flow_run(self.cluster.clone(), server, &run, None, &self.context.environment), Evidence::default()))
+    }
+
+    fn handle(&self, job: JobRecord) -> (ClusterJob, Evidence) {
+        let handle = ClusterJob::new(self.cluster.clone(), &job, &self.context.environment);
+        (handle, Evidence { job: Some(job), ..Evidence::default() })
+    }
+
+    /// Returns the job that `reference` means, as [`Referrer::open`] does, for a command that changes it; nothing after a no.
+    pub async fn open_to_change(&self, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<(ClusterJob, Evidence)>> {
+        if is_flow_run_id(reference) {
+            let (handle, evidence) = self.open(reference).await?;
+            let Some(job) = &evidence.job else { return Ok(Some((handle, evidence))) };
+            return Ok(self.allowed(job.clone(), reference, verb, ui).await?.map(|_| (handle, evidence)));
+        }
+        Ok(self.find_to_change(reference, verb, ui).await?.map(|job| self.handle(job)))
+    }
+
     /// Returns the Job that `reference` means, for a command that changes it.
     ///
     /// A prefix and `@latest` only count for what is mine and on a terminal; somebody else's job asks a question first.
     pub async fn find_to_change(&self, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<JobRecord>> {
         let job = self.find(reference).await?;
+        self.allowed(job, reference, verb, ui).await
+    }
+
+    async fn allowed(&self, job: JobRecord, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<JobRecord>> {
         let me = self.context.user(Some(self.cluster)).await;
         let mine = job.user_label.as_ref() == Some(&me.label);
-        let exact = reference == job.name || job.run_id.as_deref() == Some(reference);
+        let exact = reference == job.name || [&job.run_id, &job.flow_run].iter().any(|id| id.as_deref() == Some(reference));
         if !exact && (!mine || !ui.can_prompt()) {
             let why = if mine { "without a terminal a whole name is needed".to_owned() } else { format!("it belongs to {}", owner(&job)) };
             return Err(Error::usage(format!("`{reference}` means `{}`, but {why}", job.name)).hinted(format!("sbrun {verb} {}", job.name)));
         }
         if mine || ui.confirm(&question(&job, verb))? { Ok(Some(job)) } else { Ok(None) }
     }
+}
+
+/// Returns whether this is how Prefect writes the id of a flow run: a UUID.
+fn is_flow_run_id(reference: &str) -> bool {
+    let parts: Vec<&str> = reference.split('-').collect();
+    let hexadecimal = |part: &&str| part.chars().all(|character| character.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(hexadecimal)
 }
 
 fn owner(job: &JobRecord) -> String {

@@ -1,6 +1,7 @@
 //! `sbrun submit`: resolve → check → package → create → follow → verdict → exit code.
 
 pub mod args;
+pub mod deployment;
 pub mod fallback;
 pub mod launch;
 pub mod resolve;
@@ -50,6 +51,9 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     let wanted = arguments.log_file.as_deref().filter(|_| arguments.dry_run.is_none());
     let log_file = wanted.map(open_log_file).transpose()?;
     let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file };
+    if let Some(deployment) = &arguments.deployment {
+        return deployment::submit(deployment, arguments, options, context, ui, results).await;
+    }
     if arguments.local {
         return submit_here(arguments, options, context, ui, results).await;
     }

@@ -9,13 +9,7 @@ use super::{context::Context, interrupt::Interruptions, references::Referrer};
 use crate::{
     error::{Error, Result},
     follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
-    model::{
-        duration,
-        evidence::{Evidence, JobRecord},
-        exit_code::ExitCode,
-        job_event::JobEvent,
-        launch_plan::OnInterrupt,
-    },
+    model::{duration, evidence::Evidence, exit_code::ExitCode, job_event::JobEvent, launch_plan::OnInterrupt},
     output::{
         ui::{Format, Ui},
         view::{
@@ -43,16 +37,17 @@ pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Resul
     let timeout = arguments.timeout.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
     let cluster = context.connect_for_jobs(ui).await?;
     let referrer = Referrer::new(context, &cluster);
-    let mut jobs: Vec<JobRecord> = Vec::new();
+    let mut jobs: Vec<(ClusterJob, Evidence)> = Vec::new();
     for reference in &arguments.jobs {
-        let job = referrer.find(reference).await?;
-        if jobs.iter().all(|known| known.uid != job.uid) {
-            jobs.push(job);
+        let (job, evidence) = referrer.open(reference).await?;
+        let uid = |evidence: &Evidence| evidence.job.as_ref().map(|job| job.uid.clone());
+        if jobs.iter().all(|(_, known)| uid(known).is_none() || uid(known) != uid(&evidence)) {
+            jobs.push((job, evidence));
         }
     }
     let follower = context.user(Some(&cluster)).await.name;
     let shared = RefCell::new(ui);
-    let waits = jobs.into_iter().map(|job| wait_for_one(ClusterJob::new(cluster.clone(), &job, &context.environment), job, &follower, &shared));
+    let waits = jobs.into_iter().map(|(job, evidence)| wait_for_one(job, evidence, &follower, &shared));
     let limit = timeout.unwrap_or(Duration::MAX);
     let mut controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: follower.clone() }.listen()?;
     let results = tokio::select! {
@@ -80,8 +75,8 @@ fn left(ui: &mut Ui) -> ExitCode {
     ExitCode::DETACHED
 }
 
-async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui: &RefCell<&mut Ui>) -> Result<JobReport> {
-    let name = record.name.clone();
+async fn wait_for_one(mut job: ClusterJob, evidence: Evidence, follower: &str, ui: &RefCell<&mut Ui>) -> Result<JobReport> {
+    let name = evidence.name().to_owned();
     let options = FollowOptions { output: false, ..FollowOptions::new(follower.to_owned()) };
     let (_stay, controls) = tokio::sync::mpsc::channel(1);
     let view = |event: JobEvent, _| {
@@ -96,7 +91,6 @@ async fn wait_for_one(mut job: ClusterJob, record: JobRecord, follower: &str, ui
         }
         Ok(())
     };
-    let evidence = Evidence { job: Some(record), ..Evidence::default() };
     let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) = follow(&mut job, evidence, options, controls, view).await?;
     let (story, evidence) = *end;
     let ui = &mut **ui.borrow_mut();

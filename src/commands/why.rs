@@ -7,8 +7,8 @@ use clap::Args;
 use super::{context::Context, references::Referrer};
 use crate::{
     error::Result,
-    follow::{Detail, RunningJob, cluster::ClusterJob},
-    model::{diagnose::diagnose, evidence::Evidence, exit_code::ExitCode},
+    follow::{Detail, RunningJob},
+    model::{diagnose::diagnose, exit_code::ExitCode},
     output::{
         ui::Ui,
         view::{report::JobReport, story::story_block},
@@ -29,9 +29,7 @@ pub struct WhyArgs {
 /// Tells the story of a job: phases with times, the cause, the evidence, the next thing to type.
 pub async fn why(arguments: &WhyArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let cluster = context.connect_for_jobs(ui).await?;
-    let record = Referrer::new(context, &cluster).find(&arguments.job).await?;
-    let mut job = ClusterJob::new(cluster, &record, &context.environment);
-    let mut evidence = Evidence { job: Some(record), ..Evidence::default() };
+    let (mut job, mut evidence) = Referrer::new(context, &cluster).open(&arguments.job).await?;
     job.observe(&mut evidence, Detail::Waiting).await?;
     if evidence.job.as_ref().is_some_and(|job| job.finished.is_none()) {
         job.ask_account(&mut evidence, ACCOUNT).await;

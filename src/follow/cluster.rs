@@ -8,23 +8,29 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Detail, RunningJob, account::AccountWatch};
+use super::{
+    Detail, RunningJob,
+    account::AccountWatch,
+    flow_run::{FlowRunWatch, Stop},
+};
 use crate::{
     environment::Environment,
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
-        jobs,
+        jobs::{self, Deletion, Ended},
         logs::{self, LogOptions},
         observe,
         retry::Patience,
         watch::Wakeups,
     },
     model::{
-        evidence::{AttemptRecord, Ending, Evidence, JobRecord},
+        evidence::{AttemptRecord, ContainerState, Ending, Evidence, JobRecord, Maker},
         job_event::{LogEvent, LogState},
+        prefect::flow_run::FlowRun,
         story::Verdict,
     },
+    prefect::Server,
 };
 
 /// How long one look may take before the loop says that the server does not answer.
@@ -38,15 +44,34 @@ const KEEP_TAIL: Duration = Duration::from_secs(1);
 /// How many lines are read for the verdict of a job whose output nobody followed.
 const TAIL_LINES: u64 = 40;
 
-/// A Job on a cluster.
+/// How long a flow that runs may take to cancel itself, once Prefect was told.
+const CANCEL: Duration = Duration::from_secs(2);
+/// How often to look for the first Job of a flow run.
+const LOOK_FOR_JOB: Duration = Duration::from_secs(1);
+
+/// A Job on a cluster, or a flow run of Prefect with the Jobs that a worker makes for it, one after the other.
 pub struct ClusterJob {
     cluster: Cluster,
-    name: String,
-    uid: String,
-    wakeups: Option<Wakeups>,
+    environment: Environment,
+    /// The Job that counts now; none while a flow run has none.
+    current: Option<Current>,
+    flow_run: Option<FlowRunWatch>,
     account: Option<AccountWatch>,
     since: Instant,
     age: Duration,
+}
+
+/// One Job.
+struct Current {
+    name: String,
+    uid: String,
+    wakeups: Option<Wakeups>,
+}
+
+impl Current {
+    fn of(record: &JobRecord) -> Self {
+        Self { name: record.name.clone(), uid: record.uid.clone(), wakeups: None }
+    }
 }
 
 impl ClusterJob {
@@ -55,8 +80,29 @@ impl ClusterJob {
     /// `environment` leads to the cloud account, which is asked about the node groups of the Job's size.
     #[must_use]
     pub fn new(cluster: Cluster, record: &JobRecord, environment: &Environment) -> Self {
-        let account = AccountWatch::of(record, environment);
-        Self { cluster, name: record.name.clone(), uid: record.uid.clone(), wakeups: None, account, since: Instant::now(), age: Duration::ZERO }
+        Self {
+            cluster,
+            current: Some(Current::of(record)),
+            flow_run: FlowRunWatch::of(record, environment),
+            account: AccountWatch::of(record, environment),
+            environment: environment.clone(),
+            since: Instant::now(),
+            age: Duration::ZERO,
+        }
+    }
+
+    /// Returns a handle on a flow run that may have no Job yet. `deployment` is `flow/deployment`, where it is known.
+    #[must_use]
+    pub fn of_flow_run(cluster: Cluster, server: Server, run: &FlowRun, deployment: Option<String>, environment: &Environment) -> Self {
+        Self {
+            cluster,
+            current: None,
+            flow_run: Some(FlowRunWatch::new(server, run.id.clone(), deployment)),
+            account: None,
+            environment: environment.clone(),
+            since: Instant::now(),
+            age: Duration::ZERO,
+        }
     }
 
     /// Adds what the cloud account says of the Job's node groups, waiting for its answer as long as `patience`.
@@ -80,7 +126,55 @@ impl ClusterJob {
     }
 
     fn record<'evidence>(&self, evidence: &'evidence Evidence) -> Result<&'evidence JobRecord> {
-        evidence.job.as_ref().ok_or_else(|| Error::failed(format!("Job `{}` has not been seen yet", self.name)))
+        let name = self.current.as_ref().map_or("", |current| current.name.as_str());
+        evidence.job.as_ref().ok_or_else(|| Error::failed(format!("Job `{name}` has not been seen yet")))
+    }
+
+    /// Turns to the newest Job of the flow run, as its worker notes it: after a loss Prefect has another one made.
+    async fn turn_to_newest(&mut self, evidence: &mut Evidence) -> Result<()> {
+        let Some(noted) = evidence.flow_run.value().and_then(|record| record.run.infrastructure.as_deref()) else { return Ok(()) };
+        let (namespace, name) = noted.split_once(':').unwrap_or((self.cluster.namespace.as_str(), noted));
+        if self.current.as_ref().is_some_and(|current| current.name == name) {
+            return Ok(());
+        }
+        if namespace != self.cluster.namespace {
+            let sentence = format!("the Job `{name}` of the flow run: it is in namespace `{namespace}`, `-n {namespace}` looks there");
+            if !evidence.unknown.contains(&sentence) {
+                evidence.unknown.push(sentence);
+            }
+            return Ok(());
+        }
+        // One that is gone by now was deleted, and Prefect notes its successor soon.
+        if let Some(record) = jobs::read(&self.cluster, name).await? {
+            self.current = Some(Current::of(&record));
+            self.account = AccountWatch::of(&record, &self.environment);
+            (evidence.job_gone, evidence.job) = (None, Some(record));
+        }
+        Ok(())
+    }
+
+    /// Ends the job: in Prefect first, which would start it again otherwise, then its Job. Returns whether there was something to end.
+    ///
+    /// `patience` is how long a flow that runs under a worker may take to cancel itself. A worker's Job that never ran goes at once.
+    pub async fn stop(&mut self, evidence: &Evidence, ending: &Ending, patience: Duration) -> Result<bool> {
+        let by_worker = evidence.job.as_ref().is_none_or(|job| job.maker == Maker::PrefectWorker);
+        if let Some(flow_run) = &self.flow_run {
+            match flow_run.stop(ending, by_worker, patience).await {
+                Ok(Stop::AlreadyOver) if by_worker => return Ok(false),
+                Ok(Stop::EndedItself) => return Ok(true),
+                Err(error) if by_worker => return Err(error.hinted("its Job was left alone: without the state in Prefect another one would be made")),
+                // The Job of sbrun's own is ended all the same; a worker's observer closes the run that could not be told.
+                Ok(Stop::AlreadyOver | Stop::Told) | Err(_) => {}
+            }
+        }
+        let Some(record) = &evidence.job else { return Ok(true) };
+        let ran =
+            evidence.attempts.last().is_some_and(|attempt| !matches!(attempt.container, ContainerState::Waiting { .. } | ContainerState::Unknown));
+        if by_worker && !ran {
+            return jobs::delete(&self.cluster, record).await.map(|deletion| deletion == Deletion::Deleted);
+        }
+        let ended = jobs::end(&self.cluster, record, ending, Patience(patience.max(Patience::CANCEL.0))).await?;
+        Ok(matches!(ended, Ended::Ending(_) | Ended::Deleted))
     }
 
     /// Returns the last output of the last attempt, when its pod is still there.
@@ -116,10 +210,15 @@ impl RunningJob for ClusterJob {
             Detail::Waiting => observe::Detail::Waiting,
             Detail::Loss => observe::Detail::Full,
         };
-        if let Some(wakeups) = &mut self.wakeups {
+        if let Some(flow_run) = &mut self.flow_run {
+            flow_run.observe(evidence, detail >= observe::Detail::Waiting, self.cluster.now()).await;
+            self.turn_to_newest(evidence).await?;
+        }
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if let Some(wakeups) = &mut current.wakeups {
             observe::note_pods(evidence, wakeups.take_pods());
         }
-        observe::observe(&self.cluster, evidence, detail, &self.name, Some(&self.uid), LOOK).await?;
+        observe::observe(&self.cluster, evidence, detail, &current.name, Some(&current.uid), LOOK).await?;
         if let Some(account) = &mut self.account {
             if detail == observe::Detail::Full {
                 account.ask_now();
@@ -132,7 +231,8 @@ impl RunningJob for ClusterJob {
     }
 
     async fn changed(&mut self, limit: Duration) {
-        self.wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, &self.name, &self.uid)).changed(limit).await;
+        let Some(Current { name, uid, wakeups }) = &mut self.current else { return tokio::time::sleep(limit.min(LOOK_FOR_JOB)).await };
+        wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, name, uid)).changed(limit).await;
     }
 
     fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
@@ -140,10 +240,13 @@ impl RunningJob for ClusterJob {
     }
 
     async fn end(&mut self, evidence: &Evidence, ending: &Ending) -> Result<()> {
-        jobs::end(&self.cluster, self.record(evidence)?, ending, Patience::CANCEL).await.map(drop)
+        self.stop(evidence, ending, CANCEL).await.map(drop)
     }
 
     async fn settle(&mut self, evidence: &Evidence, limit: Duration) -> Result<bool> {
+        if self.current.is_none() {
+            return Ok(true);
+        }
         jobs::wait_until_no_pod(&self.cluster, self.record(evidence)?, limit).await
     }
 

@@ -305,15 +305,16 @@ where
 
     /// Ends the job when one of its own limits has passed, or when waiting cannot mend it.
     async fn enforce(&mut self, story: &Story, now: Timestamp) -> Result<()> {
-        let Some(plan) = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()) else { return Ok(()) };
+        let plan = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.limits);
+        let Some(mut limits) = self.options.limits.or(plan) else { return Ok(()) };
         if self.ending_sent || self.unreachable.is_some() {
             return Ok(());
         }
-        let mut limits = plan.limits;
         if !self.options.output {
             limits.stall_timeout = None; // who does not read the output cannot tell silence
         }
-        let Some(mut ending) = diagnose::decide(story, &self.evidence, &limits, now) else { return Ok(()) };
+        let decided = diagnose::decide(story, &self.evidence, &limits, now);
+        let Some(mut ending) = decided.or_else(|| diagnose::too_many_attempts(story, self.options.most_attempts?, now)) else { return Ok(()) };
         ending.by.clone_from(&self.options.follower);
         self.evidence.decided_on = story.cause.iter().chain(&story.details).cloned().collect();
         self.end(ending).await
@@ -322,10 +323,13 @@ where
     /// Ends the job as decided. Without the right to do so, the job keeps its own deadlines and following goes on.
     async fn end(&mut self, ending: Ending) -> Result<()> {
         match self.job.end(&self.evidence, &ending).await {
-            Ok(()) => self.ending_sent = true,
+            Ok(()) => {
+                self.ending_sent = true;
+                self.evidence.ended = Some(ending);
+            }
             Err(error) if error.kind() == ErrorKind::Unreachable && ending.outcome != Outcome::Cancelled => {} // tried again at the next look
             Err(error) if ending.outcome == Outcome::Cancelled => {
-                let name = self.evidence.job.as_ref().map_or("", |job| job.name.as_str());
+                let name = self.evidence.name();
                 return Err(error.hinted(format!("the job may still run: `sbrun cancel {name}` ends it, `sbrun why {name}` tells how it is")));
             }
             Err(error) => {
@@ -482,7 +486,7 @@ where
         if self.settle_until.is_none() {
             return Ok(());
         }
-        let name = self.evidence.job.as_ref().map_or("", |job| job.name.as_str());
+        let name = self.evidence.name();
         Err(Error::unreachable(format!("job `{name}` has ended, but one of its pods is still there: it may still run"))
             .hinted(format!("look again with `sbrun why {name}`")))
     }

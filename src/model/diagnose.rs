@@ -30,7 +30,7 @@ mod wording;
 
 use jiff::Timestamp;
 
-pub use self::decide::decide;
+pub use self::decide::{decide, too_many_attempts};
 use self::{attempt::Judgement, inquiry::Inquiry, verdict::Standing};
 use crate::model::{
     evidence::{Evidence, JobRecord},

@@ -50,6 +50,8 @@ pub struct Evidence {
     pub last_queued: Option<Timestamp>,
     /// How long a machine of this size usually takes to come, in seconds, from its finished jobs.
     pub usual_scale_up_seconds: Option<i64>,
+    /// The end that this follower brought about; the Job records it too, where there is one.
+    pub ended: Option<Ending>,
     /// For what causes this follower decided to end the job: kubelets rewrite what they said once a pod is told to go.
     pub decided_on: Vec<Cause>,
     /// What could not be observed, and why, for people.
@@ -58,6 +60,15 @@ pub struct Evidence {
     pub last_output: Option<Timestamp>,
     /// The last lines of output, where they were followed or kept.
     pub log_tail: Option<String>,
+}
+
+impl Evidence {
+    /// Returns what to call the job: the name of its Job, else of its flow run; empty while nothing was seen.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let run = || self.flow_run.value().map(|record| record.run.id.as_str());
+        self.job.as_ref().map(|job| job.name.as_str()).or_else(run).unwrap_or_default()
+    }
 }
 
 /// A Job, in the words of batch/v1.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     error::{Error, Result},
-    model::prefect::flow_run::{FlowRun, State, StateType, WorkPool, Worker},
+    model::prefect::flow_run::{FlowRun, SIZE_VARIABLE, State, StateType, WorkPool, Worker},
 };
 
 /// A deployment: a flow, and how and where its runs are launched.
@@ -70,6 +70,8 @@ struct FlowRunDocument {
     work_queue_name: Option<String>,
     infrastructure_pid: Option<String>,
     #[serde(default)]
+    parameters: BTreeMap<String, Value>,
+    #[serde(default)]
     job_variables: Option<BTreeMap<String, Value>>,
     created: Option<Timestamp>,
     expected_start_time: Option<Timestamp>,
@@ -100,6 +102,8 @@ struct WorkPoolDocument {
     #[serde(default)]
     is_paused: bool,
     concurrency_limit: Option<u32>,
+    #[serde(default)]
+    base_job_template: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +143,7 @@ impl From<FlowRunDocument> for FlowRun {
             work_pool: document.work_pool_name,
             work_queue: document.work_queue_name,
             infrastructure: document.infrastructure_pid,
+            parameters: document.parameters,
             job_variables: document.job_variables.unwrap_or_default(),
             created: document.created,
             expected_start: document.expected_start_time,
@@ -217,15 +222,26 @@ impl Server {
     pub async fn work_pool_and_workers(&self, name: &str) -> Result<Option<WorkPool>> {
         let path = format!("/work_pools/{}", encoded(name));
         let (reading, listing) = (format!("reading work pool `{name}`"), format!("listing the workers of pool `{name}`"));
-        let Some(pool): Option<WorkPoolDocument> = self.get(&path, &reading).await? else { return Ok(None) };
-        let workers: Vec<WorkerDocument> = self.post(&format!("{path}/workers/filter"), &json!({"limit": 200}), &listing).await?;
-        let workers = workers.into_iter().map(|worker| Worker {
+        let (body, of_workers) = (json!({"limit": 200}), format!("{path}/workers/filter"));
+        let (pool, workers) =
+            tokio::join!(self.get::<WorkPoolDocument>(&path, &reading), self.post::<_, Vec<WorkerDocument>>(&of_workers, &body, &listing),);
+        let Some(pool) = pool? else { return Ok(None) };
+        let workers = workers?.into_iter().map(|worker| Worker {
             is_online: worker.status.as_deref() == Some("ONLINE"),
             name: worker.name,
             last_heartbeat: worker.last_heartbeat_time,
         });
-        let WorkPoolDocument { name, kind, is_paused, concurrency_limit } = pool;
-        Ok(Some(WorkPool { name, kind, is_paused, concurrency_limit, workers: workers.collect() }))
+        let properties = pool.base_job_template["variables"]["properties"].as_object();
+        let sizes = properties.and_then(|properties| properties.get(SIZE_VARIABLE)?.get("enum")?.as_array());
+        Ok(Some(WorkPool {
+            variables: properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect(),
+            sizes: sizes.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+            name: pool.name,
+            kind: pool.kind,
+            is_paused: pool.is_paused,
+            concurrency_limit: pool.concurrency_limit,
+            workers: workers.collect(),
+        }))
     }
 }
 

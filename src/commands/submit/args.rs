@@ -11,7 +11,7 @@ use crate::model::launch_plan::OnNoCapacity;
 #[command(after_long_help = crate::output::manual::submit())]
 pub struct SubmitArgs {
     /// The program: a Python file, or anything executable
-    #[arg(value_name = "FLOW", required = true)]
+    #[arg(value_name = "FLOW", required_unless_present = "deployment")]
     pub flow: Option<PathBuf>,
     /// Arguments of the flow, after `--`
     #[arg(last = true, value_name = "ARGS")]
@@ -38,6 +38,24 @@ pub struct SubmitArgs {
     /// With --local: run in the flow's own folder instead of an unpacked copy
     #[arg(long, requires = "local", help_heading = "Where it runs")]
     pub in_place: bool,
+
+    /// Run a deployment of Prefect instead of a file, as FLOW/DEPLOYMENT
+    #[arg(
+        long,
+        value_name = "FLOW/DEPLOYMENT",
+        conflicts_with_all = [
+            "flow", "arguments", "cpu", "memory", "image", "template", "local", "in_place", "labels", "secrets", "root", "include", "exclude",
+            "timeout", "stall_timeout", "infrastructure_retries", "on_no_capacity", "lease",
+        ],
+        help_heading = "Prefect"
+    )]
+    pub deployment: Option<String>,
+    /// Parameter of the deployment's flow: text, or JSON where it reads as such (can be repeated)
+    #[arg(short = 'p', long = "parameter", value_name = "NAME=VALUE", requires = "deployment", help_heading = "Prefect")]
+    pub parameters: Vec<String>,
+    /// How often Prefect starts a run again whose flow failed; while sbrun follows, no run has more attempts than that allows
+    #[arg(long, value_name = "N", requires = "deployment", help_heading = "Prefect")]
+    pub retries: Option<u32>,
 
     /// Name of the job, instead of the flow's
     #[arg(long, value_name = "NAME", help_heading = "What it is called")]

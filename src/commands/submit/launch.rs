@@ -258,7 +258,11 @@ fn warn_of_expiry(plan: &LaunchPlan, cluster: &Cluster, ui: &mut Ui) {
     }
 }
 
-async fn to_the_end<J: RunningJob>(
+/// Follows a job to its end and shows it.
+///
+/// # Errors
+/// When the job cannot be followed, or standard output cannot be written.
+pub async fn to_the_end<J: RunningJob>(
     job: &mut J,
     evidence: Evidence,
     options: FollowOptions,

@@ -52,17 +52,26 @@ pub struct ListFilter {
 /// # Errors
 /// Failed when there is none, or several.
 pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRecord> {
-    if reference != LATEST && JobName::parse(reference).is_ok() {
-        let doing = format!("reading Job `{reference}`");
-        let job = cluster.read(&cluster.api::<Job>(), reference, Patience::ASK, &doing).await;
-        if let Some(job) = job.map_err(|error| explain(error, &doing))? {
-            return Ok(job_record(&job));
-        }
+    if reference != LATEST
+        && JobName::parse(reference).is_ok()
+        && let Some(job) = read(cluster, reference).await?
+    {
+        return Ok(job);
     }
     let filter = ListFilter { user: (reference == LATEST).then(|| me.to_owned()), include_prefect: reference != LATEST, ..ListFilter::default() };
     let known = list_metadata(cluster, &filter).await?;
     let chosen = choose(reference, &cluster.namespace, &known)?;
-    read_in_full(cluster, chosen).await?.ok_or_else(|| Error::failed(format!("job `{}` was deleted just now", chosen.name)))
+    read(cluster, &chosen.name).await?.ok_or_else(|| Error::failed(format!("job `{}` was deleted just now", chosen.name)))
+}
+
+/// Returns the Job of this name; nothing when there is none.
+///
+/// # Errors
+/// When the server refuses or does not answer.
+pub async fn read(cluster: &Cluster, name: &str) -> Result<Option<JobRecord>> {
+    let doing = format!("reading Job `{name}`");
+    let job = cluster.read(&cluster.api::<Job>(), name, Patience::ASK, &doing).await.map_err(|error| explain(error, &doing))?;
+    Ok(job.map(|job| job_record(&job)))
 }
 
 /// Returns the one of `known`, newest first, that `reference` means.
@@ -74,9 +83,8 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
         };
         return known.first().ok_or_else(none);
     }
-    let found: Vec<&JobRecord> =
-        known.iter().filter(|job| job.name.starts_with(reference) || job.run_id.as_ref().is_some_and(|id| id.starts_with(reference))).collect();
-    let exact = found.iter().find(|job| job.name == reference || job.run_id.as_deref() == Some(reference));
+    let found: Vec<&JobRecord> = known.iter().filter(|job| job.name.starts_with(reference) || ids(job).any(|id| id.starts_with(reference))).collect();
+    let exact = found.iter().find(|job| job.name == reference || ids(job).any(|id| id == reference));
     if let Some(exact) = exact {
         return Ok(exact);
     }
@@ -98,6 +106,11 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
     Err(Error::failed(format!("`{reference}` could be any of {} jobs", found.len())).hinted(format!("be more precise: {}", names.join(", "))))
 }
 
+/// Returns the ids of a job's run: sbrun's, and Prefect's.
+fn ids(job: &JobRecord) -> impl Iterator<Item = &str> {
+    job.run_id.iter().chain(&job.flow_run).map(String::as_str)
+}
+
 /// Returns the Jobs that match, newest first. Those with a verdict that stands come from their metadata alone, which has
 /// neither conditions nor counts: the flow's files stay where they are. Behind an `unknown` the flow may still run.
 ///
@@ -105,7 +118,7 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
 /// When the server refuses or does not answer.
 pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
     let known = list_metadata(cluster, filter).await?;
-    let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read_in_full(cluster, &job).await } });
+    let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read(cluster, &job.name).await } });
     let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
@@ -137,13 +150,6 @@ async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<Job
     found.sort_by(|left, right| (right.created, &right.name).cmp(&(left.created, &left.name)));
     found.dedup_by(|left, right| left.uid == right.uid);
     Ok(found)
-}
-
-/// Returns the Job with its state; nothing when it is gone by now.
-async fn read_in_full(cluster: &Cluster, job: &JobRecord) -> Result<Option<JobRecord>> {
-    let doing = format!("reading Job `{}`", job.name);
-    let job = cluster.read(&cluster.api::<Job>(), &job.name, Patience::ASK, &doing).await.map_err(|error| explain(error, &doing))?;
-    Ok(job.map(|job| job_record(&job)))
 }
 
 /// Returns the files that a Job recorded, for `rerun`.

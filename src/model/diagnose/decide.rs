@@ -25,13 +25,21 @@ const NEXT_ZONE_SECONDS: i64 = 15;
 /// Returns the end that the follower has to bring about now, if any: a cause that waiting cannot mend, or a time limit.
 ///
 /// `story` must be what [`super::diagnose`] makes of `evidence` at `now`. Ask only while the cluster answers and the output is
-/// being read: silence of the connection is not silence of the flow. `by` of the answer is `sbrun`.
+/// being read: silence of the connection is not silence of the flow. `by` of the answer is `sbrun`. A worker's Job has its own masters:
+/// only who launched its flow run has `limits` for it.
 #[must_use]
 pub fn decide(story: &Story, evidence: &Evidence, limits: &TimeLimits, now: Timestamp) -> Option<Ending> {
     let inquiry = Inquiry::new(evidence, now);
-    // Jobs of a Prefect worker have their own masters.
-    let job = inquiry.job().filter(|job| job.maker == Maker::Sbrun && !job.suspended && job.ending.is_none())?;
-    let is_ending = job.conditions.iter().any(|condition| condition.is_true() && condition.kind != "Suspended");
+    let job = inquiry.job();
+    // A flow run's Job comes later than the run.
+    if job.is_none() && inquiry.flow_run().is_none() || inquiry.ending().is_some() {
+        return None;
+    }
+    let is_known = |maker| maker == Maker::Sbrun || maker == Maker::PrefectWorker && inquiry.flow_run().is_some();
+    if job.is_some_and(|job| !is_known(job.maker) || job.suspended) {
+        return None;
+    }
+    let is_ending = job.is_some_and(|job| job.conditions.iter().any(|condition| condition.is_true() && condition.kind != "Suspended"));
     if story.verdict.is_some() || story.held_until.is_some() || is_ending || inquiry.job_is_gone() {
         return None;
     }
@@ -45,6 +53,21 @@ pub fn decide(story: &Story, evidence: &Evidence, limits: &TimeLimits, now: Time
         Phase::Running => stall_timeout(&inquiry, story, limits)?,
     };
     Some(Ending { outcome, reason: reason.code().to_owned(), by: "sbrun".to_owned(), at: now, message: Some(message) })
+}
+
+/// Returns the end of a flow run that Prefect starts more often than whoever launched it allows.
+#[must_use]
+pub fn too_many_attempts(story: &Story, most: u32, now: Timestamp) -> Option<Ending> {
+    let waits = story.cause.as_ref().is_some_and(|cause| cause.reason == Reason::PrefectAwaitingRetry);
+    let over = story.attempts > most || story.attempts == most && waits;
+    let message = format!("Prefect starts the run again, and only {most} of its attempts were allowed");
+    (over && story.verdict.is_none()).then(|| Ending {
+        outcome: Outcome::Lost,
+        reason: Reason::LostOther.code().to_owned(),
+        by: "sbrun".to_owned(),
+        at: now,
+        message: Some(message),
+    })
 }
 
 type Decision = (Outcome, Reason, String);

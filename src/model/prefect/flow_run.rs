@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The job variable that carries the name of a size profile.
+pub const SIZE_VARIABLE: &str = "size";
+
 /// Type of a state. Several named states may share one: `Late` and `AwaitingRetry` are of type `SCHEDULED`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -74,6 +77,8 @@ pub struct FlowRun {
     pub work_queue: Option<String>,
     /// `namespace:job` of its newest Job, as the worker notes it.
     pub infrastructure: Option<String>,
+    /// Parameters of its flow.
+    pub parameters: BTreeMap<String, serde_json::Value>,
     /// Job variables of this run, over those of its deployment.
     pub job_variables: BTreeMap<String, serde_json::Value>,
     /// When it was created.
@@ -84,6 +89,14 @@ pub struct FlowRun {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
+}
+
+impl FlowRun {
+    /// Returns the size that its job variables ask for.
+    #[must_use]
+    pub fn size(&self) -> Option<&str> {
+        self.job_variables.get(SIZE_VARIABLE).and_then(serde_json::Value::as_str)
+    }
 }
 
 /// A worker of a pool.
@@ -108,6 +121,10 @@ pub struct WorkPool {
     pub is_paused: bool,
     /// How many runs of it may run at a time.
     pub concurrency_limit: Option<u32>,
+    /// The job variables that its template has.
+    pub variables: Vec<String>,
+    /// The sizes that may be chosen; empty where its template knows none.
+    pub sizes: Vec<String>,
     /// Its workers.
     pub workers: Vec<Worker>,
 }
@@ -123,6 +140,4 @@ pub struct FlowRunRecord {
     pub pool: Option<WorkPool>,
     /// Its page.
     pub page: String,
-    /// When it was last read.
-    pub seen: Option<Timestamp>,
 }

@@ -7,6 +7,7 @@ use crate::{
     model::{
         evidence::Evidence,
         outcome::Outcome,
+        prefect::flow_run::{FlowRunRecord, StateType},
         reason::Reason,
         story::{Cause, Phase, PhaseStart, Proof, Story},
     },
@@ -26,6 +27,8 @@ pub struct JobReport {
     pub uid: Option<String>,
     /// Identity of the run over all attempts.
     pub run_id: Option<String>,
+    /// The Prefect flow run that the job is of; `null` where it is of none, or cannot be asked for.
+    pub prefect: Option<FlowRunReport>,
     /// What the flow is called.
     pub flow: Option<String>,
     /// Size profile.
@@ -88,6 +91,43 @@ pub struct JobReport {
     pub unknown: Vec<String>,
 }
 
+/// A Prefect flow run.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlowRunReport {
+    /// Its id.
+    pub flow_run_id: String,
+    /// Its name.
+    pub flow_run_name: String,
+    /// `flow/deployment`, where it is of one.
+    pub deployment: Option<String>,
+    /// Its state's type, as Prefect writes it.
+    pub state_type: StateType,
+    /// Its state's name.
+    pub state_name: String,
+    /// How often Prefect has started it.
+    pub run_count: u32,
+    /// Its work pool.
+    pub work_pool: Option<String>,
+    /// Its page.
+    pub page: String,
+}
+
+impl FlowRunReport {
+    fn new(record: &FlowRunRecord) -> Self {
+        let FlowRunRecord { run, deployment, page, .. } = record;
+        Self {
+            flow_run_id: run.id.clone(),
+            flow_run_name: run.name.clone(),
+            deployment: deployment.clone(),
+            state_type: run.state.kind,
+            state_name: run.state.name.clone(),
+            run_count: run.run_count,
+            work_pool: run.work_pool.clone(),
+            page: page.clone(),
+        }
+    }
+}
+
 /// A further cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReasonLine {
@@ -106,14 +146,16 @@ impl JobReport {
         let cause: Option<&Cause> = verdict.map(|verdict| &verdict.cause).or(story.cause.as_ref());
         let attempt = evidence.attempts.last();
         let footprint = job.map(|job| job.footprint);
+        let flow_run = evidence.flow_run.value();
         Self {
             schema: SCHEMA,
-            name: job.map(|job| job.name.clone()),
+            name: Some(evidence.name().to_owned()).filter(|name| !name.is_empty()),
             namespace: job.map(|job| job.namespace.clone()),
             uid: job.map(|job| job.uid.clone()),
-            run_id: job.and_then(|job| job.run_id.clone()),
+            run_id: job.and_then(|job| job.run_id.clone()).or_else(|| flow_run.map(|record| record.run.id.clone())),
+            prefect: flow_run.map(FlowRunReport::new),
             flow: job.and_then(|job| job.flow.clone()),
-            size: job.and_then(|job| job.size.clone()),
+            size: job.and_then(|job| job.size.clone()).or_else(|| flow_run?.run.size().map(ToOwned::to_owned)),
             user: job.and_then(|job| job.user.clone()),
             phase: story.phase,
             outcome: verdict.map(|verdict| verdict.outcome),
@@ -128,7 +170,7 @@ impl JobReport {
             attempts: story.attempts,
             pod: attempt.map(|attempt| attempt.pod.clone()),
             node: attempt.and_then(|attempt| attempt.node.clone()),
-            created: job.and_then(|job| job.created),
+            created: flow_run.and_then(|record| record.run.created).or_else(|| job.and_then(|job| job.created)),
             finished: verdict.and_then(|verdict| verdict.finished),
             waited_seconds: verdict.and_then(|verdict| verdict.waited_seconds),
             scale_up_seconds: verdict.and_then(|verdict| verdict.scale_up_seconds),

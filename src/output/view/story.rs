@@ -6,6 +6,7 @@ use crate::{
     model::{
         evidence::Evidence,
         outcome::Outcome,
+        prefect::flow_run::FlowRunRecord,
         quantity::Memory,
         story::{Cause, Phase, Story, Verdict},
     },
@@ -84,6 +85,9 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
         let size = job.size.as_ref().map(|size| format!("  size {size}")).unwrap_or_default();
         let user = job.user.as_ref().map(|user| format!("  by {user}")).unwrap_or_default();
         lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, &job.name)));
+    }
+    if let Some(FlowRunRecord { run, page, .. }) = evidence.flow_run.value() {
+        lines.push(painter.paint(Role::Faint, &format!("  flow run {} is {}: {page}", run.name, run.state.name)));
     }
     lines.extend(timeline(story, now, painter));
     match &story.verdict {

@@ -1,7 +1,7 @@
 //! What a submission says once the Job exists, and what a dry run shows.
 
 use crate::{
-    model::{launch_plan::LaunchPlan, package::Package, quantity::Memory},
+    model::{launch_plan::LaunchPlan, package::Package, prefect::flow_run::FlowRunRecord, quantity::Memory},
     output::{
         style::{Painter, Role},
         wording,
@@ -15,11 +15,27 @@ pub fn block(plan: &LaunchPlan, name: &str, place: &str, attached: bool, painter
     head.push(painter.paint(Role::Strong, name));
     head.extend(size_words(plan));
     let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  {place} · code {}", package_words(&plan.package)))];
-    let commands = ["logs", "why", "cancel"].iter().enumerate().map(|(index, command)| {
+    lines.into_iter().chain(commands(name, painter)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the lines after a run of a deployment was created.
+#[must_use]
+pub fn flow_run_block(record: &FlowRunRecord, size: Option<&str>, attached: bool, painter: Painter) -> String {
+    let mark = painter.paint(Role::Good, "✓");
+    let mut head =
+        vec![if attached { format!("{mark} attached to") } else { mark }, "flow run".to_owned(), painter.paint(Role::Strong, &record.run.name)];
+    head.extend(record.deployment.as_ref().map(|deployment| format!("of {deployment}")));
+    head.extend(size.map(|size| format!("at size {size}")));
+    let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  {}", record.page))];
+    lines.into_iter().chain(commands(&record.run.id, painter)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the commands that make sense while a job runs.
+fn commands(name: &str, painter: Painter) -> impl Iterator<Item = String> {
+    ["logs", "why", "cancel"].into_iter().enumerate().map(move |(index, command)| {
         let branch = if index == 2 { "└─" } else { "├─" };
         format!("{branch} {command:<7} {}", painter.paint(Role::Command, &format!("sbrun {command} {name}")))
-    });
-    lines.into_iter().chain(commands).collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// Returns `size xlarge (r7i.4xlarge spot, 0.42/h)`.

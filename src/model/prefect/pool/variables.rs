@@ -65,7 +65,8 @@ fn properties(map: &InstanceMap, namespace: &str, choices: &Choices) -> Map<Stri
             "title": "Labels",
             "description": "Labels applied to infrastructure created by a worker.",
             "additionalProperties": {"type": "string"},
-            "propertyNames": {"pattern": "^(?!sbrun\\.dev/)"},
+            // Of sbrun's own, whose run it is alone: `submit --deployment` says it.
+            "propertyNames": {"pattern": "^(?!sbrun\\.dev/(?!user$))"},
         },
         "annotations": {
             "type": "object",
