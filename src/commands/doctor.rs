@@ -47,7 +47,7 @@ pub async fn doctor(arguments: &DoctorArgs, context: &Context, ui: &mut Ui) -> R
             let survey = match &cluster {
                 Some(cluster) => {
                     ui.progress("looking at cluster and account");
-                    let seen = Box::pin(survey::survey(&found.map, size.as_ref(), cluster, &context.environment)).await;
+                    let seen = Box::pin(survey::survey(&found.map, size.as_ref(), cluster, context)).await;
                     ui.clear_progress();
                     seen
                 }

@@ -16,6 +16,7 @@ use crate::{
         evidence::QuotaRecord,
         exit_code::ExitCode,
         instance_map::{CONFIG_MAP, InstanceMap},
+        settings::value,
         setup::{self, AccountName, Asked, PodSecurity, Setup, USER_GROUP},
     },
     output::{
@@ -59,6 +60,10 @@ pub struct SetupArgs {
     #[arg(long, value_name = "[NAMESPACE/]NAME", help_heading = "Who")]
     pub worker_service_account: Option<AccountName>,
 
+    /// Image of the Prefect worker [default: the newest that is tested]
+    #[arg(long, value_name = "IMAGE", value_parser = image, help_heading = "Who")]
+    pub worker_image: Option<String>,
+
     /// Pod Security of the namespace
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "restricted", help_heading = "How strict")]
     pub pod_security: Level,
@@ -83,6 +88,8 @@ pub enum Part {
     Policy,
     /// The instance map as a ConfigMap, for everybody
     Map,
+    /// The Prefect worker of the map's work pool, on a machine that stays
+    Worker,
     /// Flags of the Cluster Autoscaler
     Autoscaler,
     /// IAM policy of the Cluster Autoscaler
@@ -104,6 +111,10 @@ pub enum Level {
 
 fn group_name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("the name is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    value::image(text)
 }
 
 /// Prints what a cluster needs, or applies it.
@@ -150,6 +161,7 @@ fn manifest_part(part: Part) -> Option<manifests::Part> {
         Part::Nodes => Some(manifests::Part::Nodes),
         Part::Policy => Some(manifests::Part::Policy),
         Part::Map => Some(manifests::Part::Map),
+        Part::Worker => Some(manifests::Part::Worker),
         Part::Autoscaler | Part::IamAutoscaler | Part::IamUsers => None,
     }
 }
@@ -164,6 +176,7 @@ fn asked(arguments: &SetupArgs) -> Asked {
         ci_groups,
         ci_service_accounts,
         worker_service_account,
+        worker_image,
         pod_security,
         quota,
         warn_only,
@@ -180,6 +193,7 @@ fn asked(arguments: &SetupArgs) -> Asked {
         },
         quota: quota.iter().cloned().collect(),
         warn_only: *warn_only,
+        worker_image: worker_image.clone(),
     }
 }
 
@@ -230,6 +244,10 @@ fn check(found: &SharedMap, setup: &Setup, parts: &[manifests::Part]) -> Result<
     let problems = setup::quota_problems(&found.map, &setup.quota, excess);
     if !problems.is_empty() {
         return Err(Error::rejected("with this `--quota` some sizes could never run").caused_by_all(problems));
+    }
+    if parts.contains(&manifests::Part::Worker) && setup.worker.is_none() {
+        return Err(Error::rejected("the instance map does not say which Prefect server and work pool a worker is for")
+            .hinted("write into it: `prefect: {api_url: http://prefect.prefect:4200/api, work_pool: flows}`"));
     }
     if parts.contains(&manifests::Part::Map) { map_file::check_entries(&found.entries) } else { Ok(()) }
 }

@@ -4,11 +4,12 @@
 
 mod admission;
 mod rights;
+mod worker;
 
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet as DaemonSetObject, Deployment},
-        core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
+        core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Secret},
         scheduling::v1::PriorityClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -18,6 +19,7 @@ use kube::{Api, api::ListParams};
 pub use self::{
     admission::{admission, admission_of_rule_breaker},
     rights::missing_rights,
+    worker::{account, missing_rights_of},
 };
 use crate::{
     environment,
@@ -87,6 +89,13 @@ pub async fn claim_zones(cluster: &Cluster, claim: &str) -> Sighting<Vec<String>
     let api: Api<PersistentVolume> = Api::all(cluster.client.clone());
     let found = cluster.read(&api, &volume, Patience::ASK, "reading a volume").await;
     sighting(found.map(|volume| volume.map(|volume| zones(&volume)).unwrap_or_default()), "the zone of its volume", "get persistentvolumes")
+}
+
+/// Returns the names of the entries of a Secret of the namespace.
+pub async fn secret_entries(cluster: &Cluster, name: &str) -> Sighting<Vec<String>> {
+    let found = cluster.read(&cluster.api::<Secret>(), name, Patience::ASK, "reading a Secret").await;
+    let found = found.map(|secret| secret.map(|secret| secret.data.unwrap_or_default().into_keys().collect()));
+    present(sighting(found, &format!("Secret `{name}`"), &format!("get secrets in namespace `{}`", cluster.namespace)))
 }
 
 /// Returns the version of the API server.

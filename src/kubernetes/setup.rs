@@ -2,6 +2,7 @@
 
 mod access;
 mod policy;
+mod worker;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use crate::{
     model::{instance_map::CONFIG_MAP, setup::Setup},
 };
 
+/// The Role of a Prefect worker, and its binding.
+pub(super) const WORKER_ROLE: &str = "sbrun-worker";
 /// Label of everything that a set-up makes.
 const PART_OF: &str = "app.kubernetes.io/part-of";
 /// What a container asks for when it does not say it, in a namespace whose quota counts requests.
@@ -30,18 +33,21 @@ pub enum Part {
     Policy,
     /// The instance map for everybody.
     Map,
+    /// The Prefect worker.
+    Worker,
 }
 
 /// Returns the manifests of some parts, in the order in which they can be applied. `map` are the entries of the map's ConfigMap.
 #[must_use]
 pub fn manifests(setup: &Setup, parts: &[Part], map: &BTreeMap<String, String>) -> Vec<Value> {
-    let order = [Part::Namespace, Part::Access, Part::Nodes, Part::Map, Part::Policy];
+    let order = [Part::Namespace, Part::Access, Part::Nodes, Part::Map, Part::Policy, Part::Worker];
     let of = |part: Part| match part {
         Part::Namespace => namespace(setup),
         Part::Access => access::in_namespace(setup),
         Part::Nodes => access::beyond(setup),
         Part::Policy => policy::manifests(setup),
         Part::Map => vec![config_map(setup, map)],
+        Part::Worker => setup.worker.iter().map(|worker| worker::deployment(worker, &setup.namespace)).collect(),
     };
     order.into_iter().filter(|part| parts.contains(part)).flat_map(of).collect()
 }

@@ -10,6 +10,7 @@ mod jobs;
 mod machine;
 mod map;
 mod pool;
+mod prefect;
 mod rights;
 mod size;
 mod tags;
@@ -22,6 +23,7 @@ pub(crate) use self::machine::{is_of, lasting, less};
 pub use self::{
     check::Check,
     jobs::{claims, priority_class},
+    prefect::PrefectSurvey,
 };
 use crate::model::{
     access::Right,
@@ -109,6 +111,8 @@ pub struct Survey {
     pub rule_breaker: Sighting<Admission>,
     /// The priority of each PriorityClass that a size's template names.
     pub priorities: BTreeMap<String, Sighting<i32>>,
+    /// The Prefect server; none when neither map nor surroundings name one.
+    pub prefect: Option<PrefectSurvey>,
     /// The zones that each PersistentVolumeClaim of a size's template ties a pod to; none when it ties it to no zone.
     pub claim_zones: BTreeMap<String, Sighting<Vec<String>>>,
 }
@@ -174,6 +178,7 @@ pub fn examine(map: &InstanceMap, only: Option<&SizeName>, survey: &Survey) -> V
         size::examine_new(map, only, &mut findings);
     }
     rights::examine(map, &mut findings);
+    prefect::examine(map, &mut findings);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);
     found

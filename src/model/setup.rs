@@ -11,7 +11,7 @@ use std::{
 
 use crate::model::{
     footprint::Footprint,
-    instance_map::{Defaults, InstanceMap, SizeProfile},
+    instance_map::{Defaults, InstanceMap, Prefect, SizeProfile},
     launch_plan::{RunAsUser, Toleration},
     settings::value,
     suggestion,
@@ -23,6 +23,11 @@ pub const USER_GROUP: &str = "sbrun-users";
 pub const CI_ACCOUNT: &str = "sbrun-ci";
 /// The ServiceAccount of the Prefect worker when none is named.
 pub const WORKER_ACCOUNT: &str = "prefect-worker";
+
+/// The image of the Prefect worker when none is named: the newest that the work pool is tested with.
+pub const WORKER_IMAGE: &str = "prefecthq/prefect:3.8.8-python3.12-kubernetes";
+/// The user of what needs none in particular: as for flows.
+const UNPRIVILEGED: i64 = 65532;
 
 /// Who gets rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +121,8 @@ pub struct Asked {
     pub quota: BTreeMap<String, String>,
     /// Whether the admission policy warns where it would refuse.
     pub warn_only: bool,
+    /// Image of the Prefect worker.
+    pub worker_image: Option<String>,
 }
 
 /// Where jobs of some sizes may run, in the words of the admission policy.
@@ -150,16 +157,54 @@ pub struct Setup {
     pub placements: Vec<PlacementRule>,
     /// Whether the admission policy warns where it would refuse.
     pub warn_only: bool,
+    /// The Prefect worker; none when the map does not name server and pool.
+    pub worker: Option<Worker>,
+}
+
+/// What a Prefect worker needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its ServiceAccount's namespace: it runs there, too.
+    pub namespace: String,
+    /// Its ServiceAccount.
+    pub account: String,
+    /// Its image.
+    pub image: String,
+    /// Its pool.
+    pub pool: String,
+    /// The map's Prefect server, as a pod reaches it.
+    pub prefect: Prefect,
+    /// Numeric user that it runs as.
+    pub user: i64,
+}
+
+impl Worker {
+    /// Returns the worker of a map's pool that runs as the first ServiceAccount of `workers`.
+    fn resolve(map: &InstanceMap, workers: &[Subject], image: Option<String>) -> Option<Self> {
+        let (pool, _) = map.prefect.work_pool.as_ref().zip(map.prefect.api_url.as_ref())?;
+        let account = workers.iter().find_map(|subject| match subject {
+            Subject::ServiceAccount { namespace, name } => Some((namespace.clone(), name.clone())),
+            Subject::Group(_) => None,
+        });
+        let (namespace, account) = account?;
+        let user = match map.defaults.run_as_user.as_ref().map(|user| user.value) {
+            Some(RunAsUser::Id(user)) if user != 0 => user,
+            _ => UNPRIVILEGED,
+        };
+        let image = image.unwrap_or_else(|| WORKER_IMAGE.to_owned());
+        Some(Self { namespace, account, image, pool: pool.value.clone(), prefect: map.prefect.clone(), user })
+    }
 }
 
 impl Setup {
     /// Returns what `namespace` needs for the sizes of `map`.
     #[must_use]
     pub fn resolve(map: &InstanceMap, namespace: &str, asked: Asked) -> Self {
-        let Asked { user_groups, ci_groups, ci_accounts, worker, pod_security, quota, warn_only } = asked;
+        let Asked { user_groups, ci_groups, ci_accounts, worker, pod_security, quota, warn_only, worker_image } = asked;
         let or = |given: Vec<String>, otherwise: &str| if given.is_empty() { vec![otherwise.to_owned()] } else { given };
         let accounts = if ci_groups.is_empty() && ci_accounts.is_empty() { vec![AccountName::in_namespace_of_jobs(CI_ACCOUNT)] } else { ci_accounts };
         let worker = worker.unwrap_or_else(|| AccountName::in_namespace_of_jobs(WORKER_ACCOUNT));
+        let workers = vec![worker.subject(namespace)];
         let flow_accounts: BTreeSet<String> = map
             .sizes
             .iter()
@@ -171,7 +216,8 @@ impl Setup {
             namespace: namespace.to_owned(),
             people: or(user_groups, USER_GROUP).into_iter().map(Subject::Group).collect(),
             pipelines: ci_groups.into_iter().map(Subject::Group).chain(accounts.into_iter().map(|account| account.subject(namespace))).collect(),
-            workers: vec![worker.subject(namespace)],
+            worker: Worker::resolve(map, &workers, worker_image),
+            workers,
             flow_accounts: flow_accounts.into_iter().collect(),
             pod_security,
             quota,

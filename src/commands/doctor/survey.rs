@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 
 use crate::{
     aws::Account,
-    environment::Environment,
+    commands::context::Context,
+    environment::{Environment, now},
     kubernetes::{
         cluster_autoscaler,
         connect::Cluster,
@@ -16,18 +17,20 @@ use crate::{
         retry::Patience,
     },
     model::{
-        doctor::{RECENT, Survey, claims, priority_class},
+        doctor::{PrefectSurvey, RECENT, Survey, claims, priority_class},
         identity::SizeName,
-        instance_map::{InstanceMap, SizeProfile},
+        instance_map::{InstanceMap, Prefect, SizeProfile},
         node_group::{AccountGroup, Scaling, Sighting},
+        prefect::pool::block_name,
     },
+    prefect::Server,
 };
 
 /// Returns what is seen of the set-up that a map is for.
-pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: &Cluster, environment: &Environment) -> Survey {
+pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: &Cluster, context: &Context) -> Survey {
     let sizes: Vec<&SizeProfile> = map.sizes.iter().filter(|size| only.is_none_or(|only| size.name == *only)).collect();
-    let ((scaling, account_unknown, region), nodes, daemon_sets, autoscaler, version, missing_rights, admissions, rule_breaker, templates) = tokio::join!(
-        scaling(map, &sizes, only, cluster, environment),
+    let ((scaling, account_unknown, region), nodes, daemon_sets, autoscaler, version, missing_rights, admissions, rule_breaker, templates, prefect) = tokio::join!(
+        scaling(map, &sizes, only, cluster, &context.environment),
         inspection::nodes(cluster),
         inspection::daemon_sets(cluster),
         inspection::autoscaler(cluster),
@@ -36,6 +39,7 @@ pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: 
         by_name(sizes.iter().map(|size| (size.name.clone(), inspection::admission(cluster, size, &map.defaults)))),
         inspection::admission_of_rule_breaker(cluster),
         templates(map, &sizes, cluster),
+        prefect(map, cluster, context),
     );
     let (priorities, claim_zones) = templates;
     Survey {
@@ -53,7 +57,61 @@ pub(super) async fn survey(map: &InstanceMap, only: Option<&SizeName>, cluster: 
         rule_breaker,
         priorities,
         claim_zones,
+        prefect,
     }
+}
+
+/// Returns what is seen of the Prefect server; nothing when neither map nor surroundings name one.
+async fn prefect(map: &InstanceMap, cluster: &Cluster, context: &Context) -> Option<PrefectSurvey> {
+    let named = map.prefect != Prefect::default();
+    let server = match context.prefect() {
+        Ok(None) if !named => return None,
+        Ok(None) => Err("no Prefect API is known here: set PREFECT_API_URL, or choose a profile with `prefect profile use`".to_owned()),
+        Ok(Some(server)) => Ok(server),
+        Err(error) => Err(error.message().to_owned()),
+    };
+    let secret = map.prefect.api_key_secret.as_ref().map(|secret| secret.value.as_str());
+    let account = inspection::account(cluster).await;
+    let (secret_entries, missing_rights, seen) = tokio::join!(
+        async {
+            match secret {
+                Some(secret) => inspection::secret_entries(cluster, secret).await,
+                None => Sighting::NotAsked,
+            }
+        },
+        inspection::missing_rights_of(cluster, &account),
+        async {
+            match &server {
+                Ok(server) => of_server(server, map.prefect.work_pool.as_ref().map(|pool| pool.value.as_str())).await,
+                Err(why) => PrefectSurvey { version: Sighting::Unseen(why.clone()), ..PrefectSurvey::default() },
+            }
+        },
+    );
+    Some(PrefectSurvey { secret_entries, missing_rights, account: format!("{}/{}", account.0, account.1), ..seen })
+}
+
+/// Returns what a server says of itself, and of a pool.
+async fn of_server(server: &Server, pool: Option<&str>) -> PrefectSurvey {
+    let api_url = server.api_url().to_owned();
+    let at = now();
+    let version = match server.version().await {
+        Ok(value) => Sighting::Seen { value, at },
+        Err(error) => return PrefectSurvey { api_url, version: Sighting::Unseen(error.message().to_owned()), ..PrefectSurvey::default() },
+    };
+    let Some(name) = pool else { return PrefectSurvey { api_url, version, ..PrefectSurvey::default() } };
+    let block = block_name(name);
+    let (live, workers) = tokio::join!(server.live_pool(name, &block), server.work_pool_and_workers(name));
+    let pool = match live {
+        Ok(Some(value)) => Sighting::Seen { value, at },
+        Ok(None) => Sighting::Absent { at },
+        Err(error) => Sighting::Unseen(error.message().to_owned()),
+    };
+    let (workers, is_paused) = match workers {
+        Ok(Some(found)) => (Sighting::Seen { value: found.workers, at }, found.is_paused),
+        Ok(None) => (Sighting::Absent { at }, false),
+        Err(error) => (Sighting::Unseen(error.message().to_owned()), false),
+    };
+    PrefectSurvey { api_url, version, pool, workers, is_paused, ..PrefectSurvey::default() }
 }
 
 async fn scaling(

@@ -41,7 +41,7 @@ async fn everywhere(cluster: &Cluster, rights: &'static [Right]) -> Result<Optio
     Ok(Some(grouped(rights, &missing, None, false)))
 }
 
-fn asked(rights: &[Right]) -> Vec<Permission> {
+pub(super) fn asked(rights: &[Right]) -> Vec<Permission> {
     let of = |right: &Right| {
         let Right { group, resource, name, verbs, .. } = *right;
         verbs.iter().map(move |verb| Permission { group, resource, name, verb })
@@ -49,7 +49,7 @@ fn asked(rights: &[Right]) -> Vec<Permission> {
     rights.iter().flat_map(of).collect()
 }
 
-fn grouped(rights: &'static [Right], missing: &[Permission], namespace: Option<&str>, needed: bool) -> Vec<MissingRight> {
+pub(super) fn grouped(rights: &'static [Right], missing: &[Permission], namespace: Option<&str>, needed: bool) -> Vec<MissingRight> {
     let of = |right: &Right| {
         let is_its = |permission: &&Permission| (permission.group, permission.resource, permission.name) == (right.group, right.resource, right.name);
         let verbs: Vec<&'static str> = missing.iter().filter(is_its).map(|permission| permission.verb).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::object;
+use super::{WORKER_ROLE, object};
 use crate::model::{
     access::{self, Right},
     setup::{Setup, Subject},
@@ -11,8 +11,6 @@ use crate::model::{
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 /// The Role of people and pipelines: they use the same commands.
 const USERS: &str = "sbrun";
-/// The Role of a Prefect worker.
-const WORKER: &str = "sbrun-worker";
 /// The Roles that show machines.
 const NODES: &str = "sbrun-nodes";
 
@@ -23,8 +21,8 @@ pub(super) fn in_namespace(setup: &Setup) -> Vec<Value> {
         role(namespace, USERS, access::JOBS),
         binding(namespace, "sbrun-users", USERS, &setup.people),
         binding(namespace, "sbrun-ci", USERS, &setup.pipelines),
-        role(namespace, WORKER, access::WORKER),
-        binding(namespace, WORKER, WORKER, &setup.workers),
+        role(namespace, WORKER_ROLE, access::WORKER),
+        binding(namespace, WORKER_ROLE, WORKER_ROLE, &setup.workers),
     ]
 }
 

@@ -70,5 +70,13 @@ checks! {
     RightsJobs = "Rights.Jobs", "you may do what the commands do" => "the commands that do it fail",
     RightsSight = "Rights.Sight", "you may see what explains a job that waits" => "`why` and `nodes` know less",
     AdmissionSize = "Admission.Size", "the cluster admits its jobs" => "its jobs are refused",
+    PrefectServer = "Prefect.Server", "it answers, and its version is one that sbrun knows" => "runs of deployments cannot be launched or followed, or not as they should be",
+    PrefectPool = "Prefect.Pool", "it is what the map says" => "runs get another machine, or other limits, than their size promises",
+    PrefectTemplate = "Prefect.Template", "its template keeps the rules of worker and sbrun" => "the worker refuses its runs, or they run twice, or are cut off",
+    PrefectWorker = "Prefect.Worker", "a worker of it is online" => "its runs wait until one is",
+    PrefectReclaim = "Prefect.Reclaim", "it says what becomes of a run whose machine is taken away" => "Prefect starts the run again without a bound, or leaves it RUNNING for ever",
+    PrefectRetries = "Prefect.Retries", "no setting retries flows that say nothing of it" => "a flow runs again that nobody wrote for that",
+    PrefectAccess = "Prefect.Access", "pods find the server, and its credential" => "a run cannot report to Prefect",
+    PrefectRights = "Prefect.Rights", "its worker may do what it has to" => "runs are not launched, or nobody notices when they die",
     AdmissionRules = "Admission.Rules", "the cluster keeps the rules for every Job" => "Jobs that others create may be evicted or restarted in the middle of a run, or run anywhere",
 }
