@@ -50,6 +50,7 @@ complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "rerun" -d 'Run a job ag
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "clean" -d 'Remove finished jobs and whatever belongs to them'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "nodes" -d 'Show node groups: what each has, whether it grows, why it cannot, when idle nodes go'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "sizes" -d 'Show the sizes that the instance map offers'
+complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "prefect" -d 'Make the instance map a work pool of Prefect; run a scheduled run at another size'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "setup" -d 'Print or apply what a cluster needs: namespace, rights, admission policy'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "init" -d 'Make an instance map of the node groups that are there'
 complete -c sbrun -n "__fish_sbrun_needs_command" -f -a "doctor" -d 'Find what is wrong with map, account, autoscaler and cluster, and what mends it'
@@ -63,6 +64,9 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l cpu -d 'CPU reque
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l memory -d 'Memory request and limit, within the size (such as `6Gi`)' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l image -d 'Container image' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l template -d 'Job manifest to merge under what sbrun sets' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l deployment -d 'Run a deployment of Prefect instead of a file, as FLOW/DEPLOYMENT' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s p -l parameter -d 'Parameter of the deployment\'s flow: text, or JSON where it reads as such (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l retries -d 'How often Prefect starts a run again whose flow failed; while sbrun follows, no run has more attempts than that allows' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l name -d 'Name of the job, instead of the flow\'s' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l key -d 'Idempotency key: the same key never makes a second job' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s l -l label -d 'Label of the job (can be repeated)' -r
@@ -270,10 +274,64 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s q -l quiet -d 'Say
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s v -l verbose -d 'Say more (can be repeated)'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s y -l yes -d 'Answer every question with yes'
 complete -c sbrun -n "__fish_sbrun_using_subcommand sizes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -f -a "pool" -d 'Make the instance map a work pool, and keep the pool as the map is'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and not __fish_seen_subcommand_from pool resize" -f -a "resize" -d 'Run the next scheduled run of a deployment at another size'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -f -a "create" -d 'Make the pool'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -f -a "show" -d 'Show what the pool is: sizes, choices, edits by hand, workers'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -f -a "diff" -d 'Show what updating would change, and change nothing; exits 1 when something would'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from pool" -f -a "update" -d 'Make the pool what the map says: shows the difference and asks first'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s s -l size -d 'Size of the run' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -l next -d 'How many of the next runs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s o -l output -d 'Output format' -r -f -a "table\t'For people'
+json\t'One JSON document'
+yaml\t'One YAML document'
+name\t'Names only'
+jsonl\t'One JSON document a line, as things happen'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -l map -d 'Instance map to use' -r -F
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -l context -d 'Context of the kubeconfig to use' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s n -l namespace -d 'Namespace of the jobs' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -l color -d 'Colour the output' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s q -l quiet -d 'Say only what was asked for'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s v -l verbose -d 'Say more (can be repeated)'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s y -l yes -d 'Answer every question with yes'
+complete -c sbrun -n "__fish_sbrun_using_subcommand prefect; and __fish_seen_subcommand_from resize" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l user-group -d 'Group of people who use sbrun (can be repeated) [default: sbrun-users]' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l ci-group -d 'Group of pipelines that use sbrun (can be repeated)' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l ci-service-account -d 'ServiceAccount of pipelines (can be repeated) [default: sbrun-ci, unless there is a --ci-group]' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l worker-service-account -d 'ServiceAccount of the Prefect worker [default: prefect-worker]' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l worker-image -d 'Image of the Prefect worker [default: the newest that is tested]' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand setup" -l pod-security -d 'Pod Security of the namespace' -r -f -a "restricted\t'The strictest, which sbrun\'s pods keep'
 baseline\t'Without known ways out of a container'
 privileged\t'Anything'"
