@@ -111,7 +111,7 @@ impl LivePool {
             match wanted {
                 Some(wanted) => template["variables"]["properties"]["size"]["default"] = wanted,
                 None => {
-                    drop(template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut).and_then(|size| size.remove("default")))
+                    drop(template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut).and_then(|size| size.remove("default")));
                 }
             }
         }
