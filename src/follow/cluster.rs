@@ -162,6 +162,7 @@ impl ClusterJob {
     /// `patience` is how long a flow that runs under a worker may take to cancel itself. A worker's Job that never ran goes at once.
     pub async fn stop(&mut self, evidence: &Evidence, ending: &Ending, patience: Duration) -> Result<bool> {
         let by_worker = evidence.job.as_ref().is_none_or(|job| job.maker == Maker::PrefectWorker);
+        let mut has_last_word = false;
         if let Some(flow_run) = &self.flow_run {
             match flow_run.stop(ending, by_worker, patience).await {
                 Ok(Stop::AlreadyOver) if by_worker => return Ok(false),
@@ -169,6 +170,7 @@ impl ClusterJob {
                 Err(error) if by_worker => return Err(error.hinted("its Job was left alone: without the state in Prefect another one would be made")),
                 // The Job of sbrun's own is ended all the same; a worker's observer closes the run that could not be told.
                 Ok(Stop::AlreadyOver | Stop::Told) | Err(_) => {}
+                Ok(Stop::Cancelling) => has_last_word = true,
             }
         }
         let Some(record) = &evidence.job else { return Ok(true) };
@@ -178,6 +180,11 @@ impl ClusterJob {
             return jobs::delete(&self.cluster, record).await.map(|deletion| deletion == Deletion::Deleted);
         }
         let ended = jobs::end(&self.cluster, record, ending, Patience(patience.max(Patience::CANCEL.0))).await?;
+        if let Some(flow_run) = self.flow_run.as_ref().filter(|_| has_last_word)
+            && jobs::wait_until_no_pod(&self.cluster, record, patience).await?
+        {
+            flow_run.cancelled(ending).await?; // else a follower does, once it sees the end
+        }
         Ok(matches!(ended, Ended::Ending(_) | Ended::Deleted))
     }
 

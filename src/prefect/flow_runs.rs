@@ -250,7 +250,16 @@ impl Server {
     /// # Errors
     /// When the orchestration refuses without a state of its own, or wants to be asked later.
     pub async fn set_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
-        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": false});
+        self.orchestrate(id, kind, name, message, false).await
+    }
+
+    /// Sets a state whatever the run's own was: only where its process is over and has said otherwise.
+    pub async fn correct_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
+        self.orchestrate(id, kind, name, message, true).await
+    }
+
+    async fn orchestrate(&self, id: &str, kind: StateType, name: &str, message: &str, force: bool) -> Result<State> {
+        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": force});
         let doing = format!("setting flow run `{id}` to {name}");
         let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
         let reason = document.details["reason"].as_str().unwrap_or("it gave no reason").to_owned();
