@@ -108,11 +108,9 @@ impl LivePool {
             let wanted = plan.template.pointer("/variables/properties/size/default").cloned();
             let path = "variables.properties.size.default".to_owned();
             conflicts.push(Difference { path, there: Some(default.into()), wanted: wanted.clone() });
-            match wanted {
-                Some(wanted) => template["variables"]["properties"]["size"]["default"] = wanted,
-                None => {
-                    drop(template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut).and_then(|size| size.remove("default")))
-                }
+            if let Some(size) = template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut) {
+                size.remove("default");
+                size.extend(wanted.map(|wanted| ("default".to_owned(), wanted)));
             }
         }
         if edits == Edits::Overwritten {
