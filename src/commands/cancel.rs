@@ -84,6 +84,11 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             Err(error) => ui.detail(&format!("[sbrun: {}]", error.message())),
         }
         let name = evidence.name().to_owned();
+        if evidence.flow_run.value().is_some_and(|record| record.run.state.kind.is_terminal()) {
+            ui.status(&format!("{name} had already finished; `sbrun why {name}` tells how"));
+            result.already_finished.push(name);
+            continue;
+        }
         let ending = Ending {
             outcome: Outcome::Cancelled,
             reason: Reason::CancelledByUser.code().to_owned(),

@@ -1,6 +1,7 @@
 //! `sbrun list`: jobs that sbrun launched, active and recent.
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::context::Context;
 use crate::{
@@ -10,7 +11,10 @@ use crate::{
         jobs::{self, ListFilter},
         observe,
     },
-    model::{diagnose::diagnose, duration, exit_code::ExitCode, outcome::Outcome},
+    model::{
+        diagnose::diagnose, duration, evidence::Evidence, exit_code::ExitCode, node_group::Sighting, outcome::Outcome,
+        prefect::flow_run::FlowRunRecord,
+    },
     output::{
         ui::Ui,
         view::{job_list::JobList, report::JobReport},
@@ -91,7 +95,8 @@ pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Resul
     let selector = (!arguments.labels.is_empty()).then(|| arguments.labels.join(","));
     let filter = ListFilter { user, size: arguments.size.clone(), selector, since: since.map(|since| now - since), include_prefect: true };
     let records = jobs::list(&cluster, &filter).await?;
-    let evidence = observe::survey(&cluster, records).await?;
+    let mut evidence = observe::survey(&cluster, records).await?;
+    add_flow_runs(&mut evidence, context, now, ui).await;
     let reports = evidence.iter().map(|evidence| JobReport::new(evidence, &diagnose(evidence, now)));
     let mut reports: Vec<JobReport> = reports.filter(|report| arguments.state.is_none_or(|state| state.picks(report.outcome))).collect();
     reports.sort_by_key(|report| std::cmp::Reverse(report.created));
@@ -108,6 +113,37 @@ pub async fn list(arguments: &ListArgs, context: &Context, ui: &mut Ui) -> Resul
         ui.status(&format!("{hidden} older ones are not shown; --all shows them"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the state of each flow run that nobody has judged yet: a Job of Prefect is `Complete` although its run failed.
+async fn add_flow_runs(evidence: &mut [Evidence], context: &Context, now: Timestamp, ui: &mut Ui) {
+    let open = |evidence: &Evidence| evidence.job.as_ref().filter(|job| !job.is_judged()).and_then(|job| job.flow_run.clone());
+    let mut ids: Vec<String> = evidence.iter().filter_map(open).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() {
+        return;
+    }
+    let found = match context.required_prefect() {
+        Ok(server) => server.flow_runs_of(&ids).await.map(|runs| (server, runs)),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &found {
+        ui.warning(&format!("{}; the ends of flow runs are not known", error.message()));
+    }
+    for evidence in evidence {
+        let Some(id) = open(evidence) else { continue };
+        evidence.flow_run = match &found {
+            Ok((server, runs)) => match runs.iter().find(|run| run.id == id) {
+                Some(run) => {
+                    let page = server.settings().flow_run_page(&run.id);
+                    Sighting::Seen { value: FlowRunRecord { run: run.clone(), page, ..FlowRunRecord::default() }, at: now }
+                }
+                None => Sighting::Absent { at: now },
+            },
+            Err(error) => Sighting::Unseen(format!("the flow run: {}", error.message())),
+        };
+    }
 }
 
 /// Leaves the active jobs and the newest finished ones; returns how many were left out.

@@ -12,6 +12,9 @@ use crate::{
     model::prefect::flow_run::{FlowRun, SIZE_VARIABLE, State, StateType, WorkPool, Worker},
 };
 
+/// The API's own limit of a list.
+const PAGE: usize = 200;
+
 /// A deployment: a flow, and how and where its runs are launched.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Deployment {
@@ -160,7 +163,7 @@ impl Server {
         self.get(&format!("/deployments/name/{}/{}", encoded(flow), encoded(deployment)), &doing).await
     }
 
-    /// Returns the names `flow/deployment` of the server's deployments, for whoever mistyped one; the first 200.
+    /// Returns the names `flow/deployment` of the server's deployments, for whoever mistyped one; one page of them.
     pub async fn deployment_names(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Named {
@@ -172,7 +175,7 @@ impl Server {
             name: String,
             flow_id: String,
         }
-        let body = json!({"limit": 200});
+        let body = json!({"limit": PAGE});
         let (flows, deployments): (Vec<Named>, Vec<Deployed>) =
             tokio::try_join!(self.post("/flows/filter", &body, "listing flows"), self.post("/deployments/filter", &body, "listing deployments"),)?;
         let flow = |id: &String| flows.iter().find(|flow| flow.id == *id).map(|flow| flow.name.clone());
@@ -191,10 +194,19 @@ impl Server {
         Ok(document.map(FlowRun::from))
     }
 
-    /// Returns the flow runs that a filter of the API finds, at most 200.
+    /// Returns the flow runs that a filter of the API finds, at most one page of them.
     pub async fn flow_runs(&self, filter: &Value) -> Result<Vec<FlowRun>> {
         let documents: Vec<FlowRunDocument> = self.post("/flow_runs/filter", filter, "listing flow runs").await?;
         Ok(documents.into_iter().map(FlowRun::from).collect())
+    }
+
+    /// Returns the flow runs with these ids that there are.
+    pub async fn flow_runs_of(&self, ids: &[String]) -> Result<Vec<FlowRun>> {
+        let mut runs = Vec::new();
+        for ids in ids.chunks(PAGE) {
+            runs.extend(self.flow_runs(&json!({"flow_runs": {"id": {"any_": ids}}, "limit": PAGE})).await?);
+        }
+        Ok(runs)
     }
 
     /// Proposes a state and returns the one that the run then has: the orchestration may have decided otherwise.
@@ -222,7 +234,7 @@ impl Server {
     pub async fn work_pool_and_workers(&self, name: &str) -> Result<Option<WorkPool>> {
         let path = format!("/work_pools/{}", encoded(name));
         let (reading, listing) = (format!("reading work pool `{name}`"), format!("listing the workers of pool `{name}`"));
-        let (body, of_workers) = (json!({"limit": 200}), format!("{path}/workers/filter"));
+        let (body, of_workers) = (json!({"limit": PAGE}), format!("{path}/workers/filter"));
         let (pool, workers) =
             tokio::join!(self.get::<WorkPoolDocument>(&path, &reading), self.post::<_, Vec<WorkerDocument>>(&of_workers, &body, &listing),);
         let Some(pool) = pool? else { return Ok(None) };

@@ -26,6 +26,8 @@ use super::{
 pub(crate) const POD_API: &str = "http://10.96.0.1:4200/api";
 /// The image that holds Prefect and the flows of `tests/prefect/flows.py`.
 pub(crate) const IMAGE: &str = "prefect:3";
+/// What a flow needs: an interpreter with Prefect takes half of it.
+pub(crate) const MEMORY: &str = "512Mi";
 /// The ServiceAccount of a worker: the one that `sbrun setup` assumes.
 const WORKER_ACCOUNT: &str = "prefect-worker";
 
@@ -157,6 +159,18 @@ impl Prefect {
             workers.as_array().unwrap().iter().any(|worker| worker["status"] == "ONLINE")
         });
         worker
+    }
+
+    /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, and says where pods find
+    /// the server; its sandbox knows the server. Returns the name of a work pool that sbrun made of the map.
+    pub(crate) fn team(&self, namespace: &mut Namespace, on_reclaim: &str) -> String {
+        let pod_api = self.reach_from(namespace.cluster);
+        let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
+        let map = map.replace("version: 1\n", &format!("version: 1\nprefect: {{api_url: '{pod_api}'}}\n"));
+        namespace.sandbox.write("instance-map.yaml", map.replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}")));
+        namespace.sandbox.set("PREFECT_API_URL", self.api());
+        namespace.sandbox.command(["prefect", "pool", "create", &namespace.name, "--on-reclaim", on_reclaim]).success();
+        namespace.name.clone()
     }
 
     /// Creates a pool of Kubernetes that knows these sizes, by a template written by hand: `tests/prefect/sized-pool.json`. It is called as its namespace.

@@ -88,7 +88,7 @@ pub fn metadata_record(metadata: &ObjectMeta) -> JobRecord {
         run_id: labels.get(labels::RUN_ID).or_else(|| labels.get(labels::PREFECT_FLOW_RUN)).cloned(),
         // The label is a slug; the plan has the name as the map writes it.
         size: plan.as_ref().and_then(|plan| plan.size.as_ref()).map(ToString::to_string).or_else(|| labels.get(labels::SIZE).cloned()),
-        flow: annotation(labels::FLOW).or_else(|| labels.get(labels::FLOW)).cloned(),
+        flow: annotation(labels::FLOW).or_else(|| labels.get(labels::FLOW)).or_else(|| labels.get(labels::PREFECT_FLOW)).cloned(),
         user: annotation(labels::USER).or_else(|| labels.get(labels::USER)).cloned(),
         user_label: labels.get(labels::USER).cloned(),
         maker: maker(&labels),

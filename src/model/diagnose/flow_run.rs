@@ -13,6 +13,7 @@ use super::{
     wording::inline,
 };
 use crate::model::{
+    evidence::Ending,
     outcome::Outcome,
     prefect::flow_run::{FlowRunRecord, StateType},
     reason::Reason,
@@ -46,7 +47,7 @@ pub(super) fn judge(inquiry: &Inquiry<'_>) -> Option<Judgement> {
         StateType::Crashed => {
             let until = state.since.map(|since| after(since, HOLD_SECONDS)).filter(|until| inquiry.now < *until);
             // What sbrun itself ended needs no waiting.
-            match until.filter(|_| inquiry.ending().is_none()) {
+            match until.filter(|_| ending(inquiry, record).is_none()) {
                 Some(until) => Judgement::Held(until),
                 None => Judgement::Ended(Box::new(crashed(inquiry, record))),
             }
@@ -99,17 +100,28 @@ fn failed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     end
 }
 
+/// Returns the end that somebody decided before the run ended; what is over cannot be cancelled.
+fn ending<'a>(inquiry: &Inquiry<'a>, record: &FlowRunRecord) -> Option<&'a Ending> {
+    let before = |ending: &&Ending| record.run.state.since.is_none_or(|since| ending.at <= since);
+    inquiry.evidence.ended.as_ref().or_else(|| inquiry.ending().filter(before))
+}
+
 fn cancelled(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
-    if let Some(ending) = inquiry.ending() {
+    if let Some(ending) = ending(inquiry, record) {
         return with_state(deadline::by_ending(inquiry, ending), record);
     }
-    let said = record.run.state.message.as_ref().map_or_else(String::new, |message| format!(": {}", inline(message)));
-    end(record, Outcome::Cancelled, Reason::CancelledByUser, format!("the flow run was cancelled{said}"))
+    let message = record.run.state.message.as_deref().unwrap_or_default();
+    let summary = match message {
+        "" => "the flow run was cancelled".to_owned(),
+        said if said.starts_with("cancelled by ") => inline(said),
+        said => format!("the flow run was cancelled: {}", inline(said)),
+    };
+    end(record, Outcome::Cancelled, Reason::CancelledByUser, summary)
 }
 
 /// Returns why a run crashed, by its pod; by Prefect's own words where the pod does not say.
 fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
-    if let Some(ending) = inquiry.ending() {
+    if let Some(ending) = ending(inquiry, record) {
         return with_state(deadline::by_ending(inquiry, ending), record);
     }
     // A process that ended with 0 has told nobody of its crash.

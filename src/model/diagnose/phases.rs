@@ -153,8 +153,8 @@ fn add_attempt(list: &mut Timeline, inquiry: &Inquiry<'_>, attempt: &AttemptReco
 
 /// Returns since when the job waits for a pod that does not exist: the first one, or the one after a loss.
 fn waits_without_pod(inquiry: &Inquiry<'_>) -> Option<Timestamp> {
-    if let Some(since) = flow_run::waits_for_job(inquiry) {
-        return Some(since);
+    if inquiry.flow_run().is_some() {
+        return flow_run::waits_for_job(inquiry);
     }
     inquiry.job().filter(|job| !job.suspended)?;
     let Some(attempt) = inquiry.last_attempt() else {

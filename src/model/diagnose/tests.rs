@@ -3,6 +3,7 @@
 mod builders;
 mod deciding;
 mod endings;
+mod flow_run;
 mod messages;
 mod phases;
 mod random;

@@ -82,6 +82,9 @@ fn where_it_is(inquiry: &Inquiry<'_>, job: &JobRecord) -> Vec<Cause> {
         return creation::causes(inquiry);
     };
     if let Judgement::Ended(end) = attempt::judge(inquiry, attempt) {
+        if inquiry.flow_run().is_some() {
+            return Vec::new(); // Prefect's state says what comes of it
+        }
         // It is replaced, else the job would be over.
         let lost = Cause { summary: format!("attempt {} ended, the next one follows: {}", inquiry.attempt_count(), end.cause.summary), ..end.cause };
         return creation::refusals(inquiry).into_iter().chain([lost]).collect();

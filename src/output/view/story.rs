@@ -81,10 +81,12 @@ fn next_lines(cause: &Cause, painter: Painter) -> Vec<String> {
 #[must_use]
 pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: Painter) -> String {
     let mut lines = Vec::new();
-    if let Some(job) = &evidence.job {
-        let size = job.size.as_ref().map(|size| format!("  size {size}")).unwrap_or_default();
-        let user = job.user.as_ref().map(|user| format!("  by {user}")).unwrap_or_default();
-        lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, &job.name)));
+    let job = evidence.job.as_ref();
+    if !evidence.name().is_empty() {
+        let run = || evidence.flow_run.value()?.run.size().map(ToOwned::to_owned);
+        let size = job.and_then(|job| job.size.clone()).or_else(run).map(|size| format!("  size {size}")).unwrap_or_default();
+        let user = job.and_then(|job| job.user.as_ref()).map(|user| format!("  by {user}")).unwrap_or_default();
+        lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, evidence.name())));
     }
     if let Some(FlowRunRecord { run, page, .. }) = evidence.flow_run.value() {
         lines.push(painter.paint(Role::Faint, &format!("  flow run {} is {}: {page}", run.name, run.state.name)));

@@ -1,5 +1,6 @@
 //! One scenario for each reason code, and what it must come out as.
 
+pub(super) mod flow_runs;
 pub(super) mod groups;
 
 use super::builders::*;
@@ -37,10 +38,23 @@ fn scenario(name: &'static str, evidence: Evidence, expected: Expected) -> Scena
 
 /// Returns every scenario.
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [creation(), scheduling(), nodes(), groups::scenarios(), starting(), running(), flow_ends(), time_ends(), losses(), stops(), unknowns()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        creation(),
+        scheduling(),
+        nodes(),
+        groups::scenarios(),
+        flow_runs::scenarios(),
+        starting(),
+        running(),
+        flow_ends(),
+        time_ends(),
+        losses(),
+        stops(),
+        unknowns(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn refused(message: &str) -> Evidence {
