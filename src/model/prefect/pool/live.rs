@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Choices, OnReclaim, PoolPlan,
     merge::{Difference, Merged, merge},
-    reading,
+    reading, size_key,
 };
 use crate::model::{identity::SizeName, suggestion};
 
@@ -79,6 +79,13 @@ impl LivePool {
     #[must_use]
     pub fn written(&self) -> Option<&Value> {
         self.block.as_ref().and_then(|block| block.written.as_ref())
+    }
+
+    /// Returns the sizes that the pool offers, and of which nothing says what they come to: each of their runs would crash.
+    #[must_use]
+    pub fn unknown_sizes(&self) -> Vec<&str> {
+        let known = |size: &str| self.block.as_ref().is_some_and(|block| block.sizes.contains_key(&size_key(size)));
+        reading::sizes(&self.template).into_iter().filter(|size| !known(size)).collect()
     }
 
     /// Returns what the pool says that the map does not: as sbrun wrote it, else as it is; none where nothing says what becomes of a
