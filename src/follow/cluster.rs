@@ -132,6 +132,10 @@ impl ClusterJob {
 
     /// Turns to the newest Job of the flow run, as its worker notes it: after a loss Prefect has another one made.
     async fn turn_to_newest(&mut self, evidence: &mut Evidence) -> Result<()> {
+        // sbrun's own Job is the only one of its run.
+        if evidence.job.as_ref().is_some_and(|job| job.maker == Maker::Sbrun) {
+            return Ok(());
+        }
         let Some(noted) = evidence.flow_run.value().and_then(|record| record.run.infrastructure.as_deref()) else { return Ok(()) };
         let (namespace, name) = noted.split_once(':').unwrap_or((self.cluster.namespace.as_str(), noted));
         if self.current.as_ref().is_some_and(|current| current.name == name) {
@@ -259,6 +263,9 @@ impl RunningJob for ClusterJob {
     }
 
     async fn keep_verdict(&mut self, evidence: &Evidence, verdict: &Verdict, log_tail: &[u8]) {
+        if let Some(flow_run) = &self.flow_run {
+            tokio::time::timeout(KEEP, flow_run.close(evidence, verdict)).await.unwrap_or_default();
+        }
         let Some(record) = evidence.job.as_ref().filter(|job| job.verdict.is_none() && evidence.job_gone.is_none()) else { return };
         let keep = async {
             let read = if log_tail.is_empty() { self.read_tail(evidence).await } else { Vec::new() };

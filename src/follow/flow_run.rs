@@ -13,6 +13,7 @@ use crate::{
         node_group::Sighting,
         outcome::Outcome,
         prefect::flow_run::{FlowRun, FlowRunRecord, State, StateType, WorkPool},
+        story::Verdict,
     },
     prefect::{Server, settings::Settings},
 };
@@ -128,5 +129,20 @@ impl FlowRunWatch {
         }
         server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await?;
         Ok(Stop::Told)
+    }
+
+    /// Closes a run that is over by the verdict and not by its state: its process died, and nobody else may ever tell Prefect.
+    pub(super) async fn close(&self, evidence: &Evidence, verdict: &Verdict) {
+        let open = evidence.flow_run.value().is_some_and(|record| !record.run.state.kind.is_terminal());
+        let (Ok(server), true) = (&self.server, open && verdict.outcome != Outcome::Unknown) else { return };
+        let (kind, name) = match verdict.outcome {
+            Outcome::Cancelled => (StateType::Cancelled, "Cancelled"),
+            Outcome::Succeeded => return, // its process tells that itself, or it is not true
+            Outcome::Failed => (StateType::Failed, "Failed"),
+            _ => (StateType::Crashed, "Crashed"),
+        };
+        let message = format!("{} ({})", verdict.cause.summary, verdict.cause.reason);
+        // A run that Prefect closed meanwhile stays as it is.
+        drop(server.set_state(&self.id, kind, name, &message).await);
     }
 }

@@ -58,6 +58,22 @@ pub struct NewRun {
     pub empirical_policy: Option<Value>,
 }
 
+/// What a new run without a deployment is made of: its Job is made by whoever makes the run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NewFlowRun {
+    /// Its name.
+    pub name: String,
+    /// Parameters of the flow.
+    pub parameters: BTreeMap<String, Value>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// The same key leads to the same run.
+    pub idempotency_key: String,
+    /// Retries over those of the flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empirical_policy: Option<Value>,
+}
+
 /// A flow run, as the API writes it.
 #[derive(Debug, Deserialize)]
 struct FlowRunDocument {
@@ -186,6 +202,26 @@ impl Server {
     pub async fn create_run(&self, deployment: &str, run: &NewRun) -> Result<FlowRun> {
         let document: FlowRunDocument = self.post(&format!("/deployments/{deployment}/create_flow_run"), run, "creating the flow run").await?;
         Ok(document.into())
+    }
+
+    /// Creates a run of the flow of this name that no worker takes up, or returns the one that its key made before.
+    pub async fn create_flow_run(&self, flow: &str, run: &NewFlowRun) -> Result<FlowRun> {
+        #[derive(Deserialize)]
+        struct Flow {
+            id: String,
+        }
+        let flow: Flow = self.post("/flows/", &json!({"name": flow}), "registering the flow").await?;
+        let mut body = serde_json::to_value(run).map_err(|error| Error::internal("a flow run cannot be written").caused_by(error))?;
+        body["flow_id"] = json!(flow.id);
+        body["state"] = json!({"type": StateType::Pending, "name": "Submitting"});
+        let document: FlowRunDocument = self.post("/flow_runs/", &body, "creating the flow run").await?;
+        Ok(document.into())
+    }
+
+    /// Notes the Job of a flow run, in the words of Prefect's own worker.
+    pub async fn note_job(&self, id: &str, namespace: &str, job: &str) -> Result<()> {
+        let doing = format!("noting the Job of flow run `{id}`");
+        self.patch(&format!("/flow_runs/{}", encoded(id)), &json!({"infrastructure_pid": format!("{namespace}:{job}")}), &doing).await
     }
 
     /// Returns a flow run; none when there is none of this id.

@@ -130,7 +130,7 @@ async fn follow(
 }
 
 /// Returns the parameters `NAME=VALUE`: JSON where the value reads as such, else text.
-fn parameters(typed: &[String]) -> Result<BTreeMap<String, Value>> {
+pub(super) fn parameters(typed: &[String]) -> Result<BTreeMap<String, Value>> {
     let mut parameters = BTreeMap::new();
     for text in typed {
         let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {

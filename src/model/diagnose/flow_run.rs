@@ -13,7 +13,7 @@ use super::{
     wording::inline,
 };
 use crate::model::{
-    evidence::Ending,
+    evidence::{Ending, Maker},
     outcome::Outcome,
     prefect::flow_run::{FlowRunRecord, StateType},
     reason::Reason,
@@ -25,6 +25,8 @@ use crate::model::{
 const HOLD_SECONDS: i64 = 45;
 /// How long after the end of its process a run may take to get its last state.
 const LAST_STATE_SECONDS: i64 = 45;
+/// The same where no worker's observer will close it.
+const OWN_LAST_STATE_SECONDS: i64 = 3;
 /// How long the verdict of a finished Job waits for a Prefect API that cannot be asked.
 const UNASKED_SECONDS: i64 = 120;
 /// The state of a run that Prefect starts again.
@@ -44,6 +46,7 @@ pub(super) fn judge(inquiry: &Inquiry<'_>) -> Option<Judgement> {
         }
         StateType::Failed => Judgement::Ended(Box::new(failed(inquiry, record))),
         StateType::Cancelled => Judgement::Ended(Box::new(cancelled(inquiry, record))),
+        StateType::Crashed if is_own(inquiry) => crashed_own(inquiry, record),
         StateType::Crashed => {
             let until = state.since.map(|since| after(since, HOLD_SECONDS)).filter(|until| inquiry.now < *until);
             // What sbrun itself ended needs no waiting.
@@ -136,10 +139,28 @@ fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     end(record, Outcome::Failed, Reason::FlowCrashed, format!("the flow run crashed{said}")).with_code(1)
 }
 
+/// Judges a crashed run whose Job is sbrun's own: nobody starts it again, and the Job says why it ended.
+fn crashed_own(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
+    match verdict::examine(inquiry) {
+        Judgement::Ended(end) if end.outcome != Outcome::Succeeded => Judgement::Ended(Box::new(with_state(*end, record))),
+        Judgement::Held(until) => Judgement::Held(until),
+        _ => match record.run.state.since.map(|since| after(since, HOLD_SECONDS)).filter(|until| inquiry.now < *until) {
+            Some(until) => Judgement::Held(until),
+            None => Judgement::Ended(Box::new(crashed(inquiry, record))),
+        },
+    }
+}
+
+/// Returns whether the Job is sbrun's own.
+fn is_own(inquiry: &Inquiry<'_>) -> bool {
+    inquiry.job().is_some_and(|job| job.maker == Maker::Sbrun)
+}
+
 /// Judges a run that is under way by Prefect's account: its process may have died unseen.
 fn abandoned(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
     let Some((over, at)) = process_end(inquiry) else { return Judgement::Open };
-    let until = after(at, LAST_STATE_SECONDS);
+    // Its process told its last state before it ended, or never will; only of a worker's Job an observer may have more to say.
+    let until = after(at, if is_own(inquiry) { OWN_LAST_STATE_SECONDS } else { LAST_STATE_SECONDS });
     if inquiry.now < until {
         return Judgement::Held(until);
     }
