@@ -28,7 +28,7 @@ const LAST_STATE_SECONDS: i64 = 45;
 /// The same where no worker's observer will close it.
 const OWN_LAST_STATE_SECONDS: i64 = 3;
 /// How long the verdict of a finished Job waits for a Prefect API that cannot be asked.
-const UNASKED_SECONDS: i64 = 120;
+const UNASKED_SECONDS: i64 = 60;
 /// The state of a run that Prefect starts again.
 const AWAITING_RETRY: &str = "AwaitingRetry";
 /// The states of a run that may not start for the number of those that run.
