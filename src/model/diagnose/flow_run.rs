@@ -238,7 +238,8 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
             vec![Cause::new(Reason::PrefectPaused, summary).advising([record.page.clone()])]
         }
         StateType::Pending if inquiry.job().is_none() => {
-            vec![Cause::new(Reason::PrefectScheduled, "a worker has taken the flow run up and makes its Job")]
+            let summary = "a worker has taken the flow run up and makes its Job";
+            vec![Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()])]
         }
         _ => Vec::new(),
     };
@@ -272,7 +273,7 @@ fn scheduled(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Vec<Cause> {
             Some(start) => format!("the flow run is to start at {start}"),
             None => format!("a worker of work pool `{pool_name}` has to take the flow run up; it asks every 10 to 15 seconds"),
         };
-        causes.push(Cause::new(Reason::PrefectScheduled, summary));
+        causes.push(Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()]));
     }
     causes
 }

@@ -58,7 +58,7 @@ fn a_run_that_a_worker_has_not_taken_up() {
     let run = team.submit("small");
     let story = team.namespace.why(&run, "Prefect.Scheduled");
     assert_eq!((&story["phase"], &story["prefect"]["work_pool"]), (&json!("pending"), &json!(team.pool)), "{story:#}");
-    proves(&story, "Scheduled", "");
+    proves(&story, "Scheduled", "/runs/flow-run/");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_run_that_prefect_starts_again() {
     prefect().call("PATCH", &format!("/flow_runs/{run}"), &json!({"empirical_policy": {"retry_type": "in_process"}}));
     let story = team.namespace.why(&run, "Lost.Stranded");
     assert_eq!((&story["outcome"], &story["exit_code"]), (&json!("lost"), &json!(75)), "{story:#}");
-    proves(&story, "AwaitingRetry", "");
+    proves(&story, "AwaitingRetry", &format!("sbrun rerun {run}"));
 }
 
 #[test]
