@@ -269,6 +269,15 @@ impl Server {
         }
     }
 
+    /// Schedules a run that has ended for another start.
+    pub async fn schedule_again(&self, id: &str, at: Timestamp) -> Result<()> {
+        let state = json!({"type": StateType::Scheduled, "name": "AwaitingRetry", "state_details": {"scheduled_time": at}});
+        let doing = format!("scheduling flow run `{id}` again");
+        let body = json!({"state": state, "force": true});
+        let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
+        if document.status == "ACCEPT" { Ok(()) } else { Err(Error::failed(format!("Prefect answered {} while {doing}", document.status))) }
+    }
+
     /// Changes the job variables of a run that has not started yet.
     pub async fn set_job_variables(&self, id: &str, variables: &BTreeMap<String, Value>) -> Result<()> {
         let doing = format!("changing the job variables of flow run `{id}`");

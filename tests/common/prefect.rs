@@ -170,9 +170,9 @@ impl Prefect {
     /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, and says where pods find
     /// the server; its sandbox knows the server. Returns the name of a work pool that sbrun made of the map.
     pub(crate) fn team(&self, namespace: &mut Namespace, on_reclaim: &str) -> String {
-        let pod_api = self.reach_from(namespace.cluster);
+        self.reach_from(namespace.cluster);
         let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-        let map = map.replace("version: 1\n", &format!("version: 1\nprefect: {{api_url: '{pod_api}'}}\n"));
+        let map = map.replace("version: 1\n", &format!("version: 1\nprefect: {{api_url: '{POD_API}'}}\n"));
         namespace.sandbox.write("instance-map.yaml", map.replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}")));
         namespace.sandbox.set("PREFECT_API_URL", self.api());
         namespace.sandbox.command(["prefect", "pool", "create", &namespace.name, "--on-reclaim", on_reclaim]).success();

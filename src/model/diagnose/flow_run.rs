@@ -28,7 +28,7 @@ const LAST_STATE_SECONDS: i64 = 45;
 /// The same where no worker's observer will close it.
 const OWN_LAST_STATE_SECONDS: i64 = 3;
 /// How long the verdict of a finished Job waits for a Prefect API that cannot be asked.
-const UNASKED_SECONDS: i64 = 120;
+const UNASKED_SECONDS: i64 = 60;
 /// The state of a run that Prefect starts again.
 const AWAITING_RETRY: &str = "AwaitingRetry";
 /// The states of a run that may not start for the number of those that run.
@@ -238,7 +238,8 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
             vec![Cause::new(Reason::PrefectPaused, summary).advising([record.page.clone()])]
         }
         StateType::Pending if inquiry.job().is_none() => {
-            vec![Cause::new(Reason::PrefectScheduled, "a worker has taken the flow run up and makes its Job")]
+            let summary = "a worker has taken the flow run up and makes its Job";
+            vec![Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()])]
         }
         _ => Vec::new(),
     };
@@ -272,7 +273,7 @@ fn scheduled(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Vec<Cause> {
             Some(start) => format!("the flow run is to start at {start}"),
             None => format!("a worker of work pool `{pool_name}` has to take the flow run up; it asks every 10 to 15 seconds"),
         };
-        causes.push(Cause::new(Reason::PrefectScheduled, summary));
+        causes.push(Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()]));
     }
     causes
 }

@@ -7,6 +7,8 @@ use crate::common::{
     prefect::{Prefect, prefect},
 };
 
+mod runs;
+
 /// What no size has in common with another: placement, footprint, a hyphen in a name, variables, a user.
 const SIZES: &str = "  small: {footprint: {cpu: 100m, memory: 128Mi}, description: little things}
   xlarge-od:

@@ -81,8 +81,8 @@ fn a_worker_that_is_away_is_named_with_its_last_heartbeat() {
 fn without_an_api_a_process_that_ended_with_0_is_no_success() {
     let unseen = with_state(mk_complete(), StateType::Running, "", "", 0)
         .with(|evidence| evidence.flow_run = Sighting::Unseen("the flow run: no answer".into()));
-    assert_eq!(diagnose(&unseen, at(150)).held_until, Some(at(220)));
-    assert_eq!(verdict(&diagnose(&unseen, at(220))), Some((Outcome::Unknown, Reason::UnknownPrefect, 76)));
+    assert_eq!(diagnose(&unseen, at(150)).held_until, Some(at(160)));
+    assert_eq!(verdict(&diagnose(&unseen, at(160))), Some((Outcome::Unknown, Reason::UnknownPrefect, 76)));
     let failed = mk_failed([mk_ended(3, "Error")], "BackoffLimitExceeded", "").with(|evidence| evidence.flow_run = Sighting::Unseen("x".into()));
     assert_eq!(verdict(&diagnose(&failed, at(200))).map(|(outcome, ..)| outcome), Some(Outcome::Failed));
 }
