@@ -138,6 +138,11 @@ impl Prefect {
 
     /// Starts a worker for a pool that launches into a namespace, and waits until it polls.
     pub(crate) fn worker(&self, namespace: &Namespace, pool: &str) -> Worker {
+        self.worker_with(namespace, pool, &[])
+    }
+
+    /// Starts a worker with these further variables.
+    pub(crate) fn worker_with(&self, namespace: &Namespace, pool: &str, variables: &[(&str, &str)]) -> Worker {
         let api = self.reach_from(namespace.cluster);
         let home = self.folder.path().join(format!("worker-{pool}"));
         std::fs::create_dir_all(&home).unwrap();
@@ -153,6 +158,7 @@ impl Prefect {
         command.args(&words[1..]).args(["worker", "start", "--type", "kubernetes", "--pool", pool, "--name", pool]);
         command.env("PREFECT_API_URL", api).env("KUBECONFIG", &kubeconfig).env("PREFECT_WORKER_QUERY_SECONDS", "1");
         command.env("PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES", &namespace.name);
+        command.envs(variables.iter().copied());
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         let worker = Worker { child, log };

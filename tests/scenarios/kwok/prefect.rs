@@ -200,7 +200,10 @@ fn a_worker_makes_of_a_size_what_the_map_says() {
     // Pod Security `restricted`, and the admission policy.
     drop(namespace.sandbox.command(["setup", "--apply", "--yes"]).exits(0));
     pool.create();
-    let _worker = pool.prefect.worker(namespace, pool.name());
+    // What a worker has of its own, it would hand on in clear.
+    let home = namespace.sandbox.path("worker");
+    let own = [("PREFECT_API_AUTH_STRING", "w:secret"), ("PREFECT_API_KEY", "pnu_secret"), ("PREFECT_HOME", home.to_str().unwrap())];
+    let _worker = pool.prefect.worker_with(namespace, pool.name(), &own);
     let deployment = pool.prefect.deployment(pool.name(), "work", &json!({}));
     let run = pool.prefect.run(&deployment, &json!({"job_variables": {"size": "xlarge-od", "env": {"MINE": "1"}}}));
     eventually("the Job of the run", || !namespace.objects("jobs").is_empty());
@@ -221,7 +224,8 @@ fn a_worker_makes_of_a_size_what_the_map_says() {
     let reference = json!({"secretKeyRef": {"name": "prefect-api-key", "key": "auth-string"}});
     assert_eq!(variable("PREFECT_API_AUTH_STRING"), vec![json!({"name": "PREFECT_API_AUTH_STRING", "valueFrom": reference})]);
     assert_eq!(variable("PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"), value("PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", "crash"));
-    assert_eq!(variable("PREFECT_HOME"), Vec::<Value>::new(), "the worker's own");
+    assert_eq!((variable("PREFECT_HOME"), variable("PREFECT_API_KEY")), (vec![], vec![]), "the worker's own");
+    assert!(!job.to_string().contains("secret\""), "{job:#}");
     assert_eq!((variable("STAGE"), variable("MINE"), variable("TZ")), (value("STAGE", "big"), value("MINE", "1"), value("TZ", "UTC")));
     eventually("its pod, on the machine of its size", || {
         namespace.objects("pods").iter().any(|pod| pod["spec"]["nodeName"] == "xl-1" && pod["metadata"]["labels"]["sbrun.dev/size"] == "xlarge-od")

@@ -12,6 +12,7 @@ use crate::common::{
 
 mod again;
 mod cloud;
+mod pool;
 mod tracked;
 
 /// A namespace of a team: a work pool that sbrun made of the map, with sizes `small`, which n1 is of, and `large`, of which there is no
