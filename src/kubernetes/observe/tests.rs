@@ -66,6 +66,7 @@ status:
 ");
     let expected = AttemptRecord {
         pod: "etl-1".into(),
+        container_name: "flow".into(),
         uid: "p1".into(),
         created: Some(at("10:00:00")),
         accepted: Some(at("10:00:01")),
@@ -124,6 +125,7 @@ status:
 ");
     let expected = AttemptRecord {
         pod: "etl-1".into(),
+        container_name: "flow".into(),
         uid: "p1".into(),
         phase: "Failed".into(),
         reason: Some("Evicted".into()),
