@@ -1,7 +1,7 @@
 //! A real Prefect server, started once for this process and gone with it, and real Kubernetes workers: one for each namespace that wants it.
 //!
 //! `tests/run` makes the Python environment of the pinned versions (`tests/prefect/requirements.txt`) and the image in which flows run, and
-//! names them in variables. The server keeps its state in SQLite in the folder of the tests and listens on this machine alone; pods of tier
+//! names them in variables. The server keeps its state in memory and listens on this machine alone; pods of tier
 //! real, and workers of their clusters, reach it at an address of their own network ([`POD_API`]), as they would a server in their cluster.
 //! A worker has a ServiceAccount with exactly the Role that `sbrun setup access` makes.
 
@@ -28,6 +28,9 @@ pub(crate) const POD_API: &str = "http://10.96.0.1:4200/api";
 pub(crate) const IMAGE: &str = "prefect:3";
 /// What a flow needs: an interpreter with Prefect takes half of it.
 pub(crate) const MEMORY: &str = "512Mi";
+/// Where the server keeps its state: in memory, by one connection. With a file it has several, and when many requests come at a time it may
+/// happen that one holds SQLite's lock while it waits for another: for a minute the server answers nobody, or with 503.
+const DATABASE: &str = "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same_thread=false";
 /// The ServiceAccount of a worker: the one that `sbrun setup` assumes.
 const WORKER_ACCOUNT: &str = "prefect-worker";
 
@@ -79,7 +82,7 @@ impl Prefect {
         let mut command = script(&python, "run.py", &log);
         environment(&mut command, folder.path());
         command.args(["server", "start", "--no-ui", "--host", "127.0.0.1", "--port", &port.to_string()]);
-        command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false");
+        command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false").env("PREFECT_SERVER_DATABASE_CONNECTION_URL", DATABASE);
         let server = command.stdin(Stdio::piped()).stdout(File::create(folder.path().join("server.out")).unwrap()).spawn().unwrap();
         let prefect = Self { python, port, folder, forwards: Mutex::default(), _server: server };
         let start = Instant::now();
@@ -105,7 +108,7 @@ impl Prefect {
         let (mut status, mut text) = request(&self.host(), method, &format!("/api{path}"), body).unwrap();
         for _ in 0..20 {
             if status != 503 {
-                break; // else SQLite is locked
+                break; // else it is too busy
             }
             std::thread::sleep(Duration::from_millis(200));
             (status, text) = request(&self.host(), method, &format!("/api{path}"), body).unwrap();

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use crate::common::{
     cloud::{CloudNamespace, Group, real_cloud},
-    cluster::{Namespace, eventually},
+    cluster::{Namespace, eventually, within},
     prefect::{IMAGE, Worker, prefect},
 };
+
+/// How long a Deployment may take to work on a machine that starts for it.
+const START: Duration = Duration::from_secs(150);
 
 /// Returns a namespace with a work pool that sbrun made of one group, its worker and the name of a deployment of the flow `work`.
 fn team(group: &Group, on_reclaim: &str) -> (CloudNamespace, Worker, String) {
@@ -64,7 +67,7 @@ fn a_scheduled_run_gets_a_machine_of_its_size_and_leaves_none() {
     let sbrun = |arguments: &[&str]| namespace.sandbox.command(arguments).success();
     sbrun(&["setup", "--apply", "--yes"]);
     sbrun(&["setup", "worker", "--worker-image", IMAGE, "--apply", "--yes"]);
-    eventually("the worker", || prefect.is_worked(&pool));
+    within(START, "the worker", || prefect.is_worked(&pool)); // its machine, its image, its start
     let worker = &namespace.objects("pods")[0];
     let node: Value = serde_json::from_str(&namespace.kubectl(&["get", "node", worker["spec"]["nodeName"].as_str().unwrap(), "-o", "json"])).unwrap();
     assert!(node["spec"]["providerID"].as_str().unwrap().ends_with(on_demand.describe()["Instances"][0]["InstanceId"].as_str().unwrap()), "{node:#}");
@@ -125,7 +128,7 @@ fn a_run_whose_machine_goes_without_notice_is_lost() {
     group.suspend("Launch");
     group.lose("spot-interruption");
     let report = follower.finish().exits(75).json();
-    assert_eq!((&report["outcome"], &report["reason"]), (&json!("lost"), &json!("Lost.SpotReclaimed")), "{report:#}");
+    assert_eq!(report["outcome"], "lost", "{report:#}");
     assert_eq!(prefect().flow_run(&run)["state_type"], "CRASHED", "{:?}", prefect().states(&run));
     assert_eq!(executions(&run), 1);
     let story = namespace.sandbox.command(["why", &run, "-o", "json"]).exits(0).json();
@@ -138,15 +141,14 @@ fn a_run_whose_machine_is_on_its_way_is_cancelled_at_once() {
     group.steer(&json!({"boot_seconds": 15}));
     let (namespace, _worker, deployment) = team(&group, "reschedule");
     let mut follower = namespace.sandbox.start(["submit", "--deployment", &deployment, "-s", &group.name]);
-    follower.until("scaling up");
+    follower.until("a machine is coming");
     let run = namespace.objects("pods")[0]["metadata"]["labels"]["prefect.io/flow-run-id"].as_str().unwrap().to_owned();
     let began = Instant::now();
-    let output = namespace.sandbox.command(["cancel", &run]).exits(0);
+    namespace.sandbox.command(["cancel", &run]).success();
     eventually("the end of Job and pod", || namespace.objects("jobs").is_empty() && namespace.objects("pods").is_empty());
     assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
     drop(follower.finish().exits(143));
     assert_eq!(prefect().flow_run(&run)["state_type"], "CANCELLED", "{:?}", prefect().states(&run));
-    eprintln!("{output}");
     await_rest(&group);
     assert_eq!(executions(&run), 0);
 }
