@@ -1210,7 +1210,7 @@ _sbrun() {
             return 0
             ;;
         sbrun__subcmd__submit)
-            opts="-s -p -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --deployment --parameter --retries --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --on-no-capacity --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
+            opts="-s -p -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --deployment --parameter --retries --prefect --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --on-no-capacity --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1254,6 +1254,10 @@ _sbrun() {
                     ;;
                 --retries)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefect)
+                    COMPREPLY=($(compgen -W "auto off required" -- "${cur}"))
                     return 0
                     ;;
                 --name)

@@ -65,8 +65,11 @@ complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l memory -d 'Memory
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l image -d 'Container image' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l template -d 'Job manifest to merge under what sbrun sets' -r -F
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l deployment -d 'Run a deployment of Prefect instead of a file, as FLOW/DEPLOYMENT' -r
-complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s p -l parameter -d 'Parameter of the deployment\'s flow: text, or JSON where it reads as such (can be repeated)' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s p -l parameter -d 'Parameter of a Prefect flow: text, or JSON where it reads as such (can be repeated)' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l retries -d 'How often Prefect starts a run again whose flow failed; while sbrun follows, no run has more attempts than that allows' -r
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l prefect -d 'Whether a Prefect flow is tracked by a run in Prefect: where that is possible, never, or else nothing is launched' -r -f -a "auto\t'Where an API is known here, and the map says how a pod reaches it'
+off\t'Never'
+required\t'Or launch nothing'"
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l name -d 'Name of the job, instead of the flow\'s' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l key -d 'Idempotency key: the same key never makes a second job' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -s l -l label -d 'Label of the job (can be repeated)' -r

@@ -59,9 +59,15 @@ pub async fn doctor(arguments: &DoctorArgs, context: &Context, ui: &mut Ui) -> R
         }
     }
     findings.sort_by_key(|finding| finding.severity);
+    let reclaim = findings.iter().find(|finding| finding.code == Check::PrefectReclaim.code() && finding.severity == Severity::Good);
+    let reclaim = reclaim.map(|finding| format!("{}: {}", finding.subject, finding.message));
     let view = FindingsView::new(source, place, findings);
     ui.show(&view, |ui| view.text(ui.data_painter(), context.global.verbose > 0), || view.names())?;
     if ui.is_for_people() {
+        // A choice, and neither good nor bad: whoever looks should know it.
+        if let Some(words) = reclaim {
+            ui.status(&words);
+        }
         ui.status(&view.summary());
     }
     Ok(if view.has_errors() { ExitCode::REJECTED } else { ExitCode::SUCCESS })

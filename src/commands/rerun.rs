@@ -1,5 +1,7 @@
 //! `sbrun rerun`: launch again the code and arguments that a Job recorded.
 
+mod flow_run;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,7 +26,7 @@ use crate::{
     },
     model::{
         diagnose::diagnose,
-        evidence::{Evidence, JobRecord},
+        evidence::{Evidence, JobRecord, Maker},
         exit_code::ExitCode,
         identity::{JobName, RunId, SizeName, base32},
         launch_plan::{LaunchPlan, OnInterrupt, SecretSource},
@@ -65,7 +67,13 @@ pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Res
 
 async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let cluster = context.connect_for_jobs(ui).await?;
-    let Some(record) = Referrer::new(context, &cluster).find_to_change(&arguments.job, "rerun", ui).await? else { return Ok(ExitCode::FAILURE) };
+    let options =
+        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    let opened = Referrer::new(context, &cluster).open_to_change(&arguments.job, "rerun", ui).await?;
+    let Some((handle, evidence)) = opened else { return Ok(ExitCode::FAILURE) };
+    let Some(record) = evidence.job.clone().filter(|job| job.maker != Maker::PrefectWorker) else {
+        return flow_run::rerun(arguments, evidence, handle, options, context, ui, results).await;
+    };
     let Some(recorded) = record.plan.as_deref().cloned() else {
         return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));
     };
@@ -81,8 +89,7 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     }
     plan.user = user;
     ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
-    let options =
-        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    flow_run::reopen(&plan, &cluster, context).await?;
     launch::on_cluster(plan, cluster, options, context, ui).await?.conclude(ui, results)
 }
 

@@ -7,6 +7,7 @@ pub mod launch;
 pub mod resolve;
 pub mod result_file;
 pub mod secrets;
+pub mod tracking;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ use crate::{
     model::{
         exit_code::ExitCode,
         launch_plan::{LaunchPlan, OnNoCapacity},
+        prefect::tracking::TrackingMode,
     },
     output::{
         ui::Ui,
@@ -33,9 +35,10 @@ use crate::{
     store::map_file::FoundMap,
 };
 use args::DryRun;
-use launch::LaunchOptions;
+use launch::{LaunchOptions, Launched};
 use resolve::{Resolved, Target};
 use result_file::ResultFile;
+use tracking::Intent;
 
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
@@ -71,6 +74,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     if arguments.dry_run == Some(DryRun::Client) {
         let mut resolved = planning.await?;
         resolve::tell(&decided, &resolved, arguments.detach, ui);
+        tracking::prepare(arguments, &decided, &mut resolved, context, ui)?;
         resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
@@ -85,31 +89,53 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     ui.detail(&format!("cluster {} (context {}), instance map {map}", cluster.server, cluster.context.as_deref().unwrap_or("none")));
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
     let checking = async {
-        let resolved = planning.await?;
+        let mut resolved = planning.await?;
         resolve::tell(&decided, &resolved, arguments.detach, ui);
+        let intent = tracking::prepare(arguments, &decided, &mut resolved, context, ui)?;
         for warning in checks::check(cluster, &resolved.plan, purpose).await? {
             ui.warning(&warning);
         }
-        Ok::<_, Error>(resolved)
+        Ok::<_, Error>((resolved, intent))
     };
     // Who I am is asked while git is, over the connection that the checks then find open. A flow that cannot be
     // launched ends this before the question: `checking` goes first.
-    let (mut resolved, user) = tokio::try_join!(biased; checking, async { Ok(context.user(Some(cluster)).await) })?;
+    let ((mut resolved, intent), user) = tokio::try_join!(biased; checking, async { Ok(context.user(Some(cluster)).await) })?;
     resolved.plan.user = user;
     if arguments.dry_run == Some(DryRun::Server) {
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
+    let mode = decided.settings.prefect.value;
     let Resolved { plan, .. } = resolved;
     let again = options.again()?;
-    let launched = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui).await?;
+    let launched = launch_tracked(plan.clone(), intent.as_ref(), mode, cluster, options, context, ui).await?;
     let launched = match launched.no_capacity() {
         Some(_) if plan.on_no_capacity == OnNoCapacity::Fallback => {
             let plan = Box::pin(fallback::plan(arguments, plan, context, cluster, ui)).await?;
-            Box::pin(launch::on_cluster(plan, cluster.clone(), again, context, ui)).await?
+            Box::pin(launch_tracked(plan, intent.as_ref(), mode, cluster, again, context, ui)).await?
         }
         _ => launched,
     };
     launched.conclude(ui, results)
+}
+
+/// Launches a plan on the cluster; the run in Prefect that it is to be, if any, is there first.
+async fn launch_tracked(
+    mut plan: LaunchPlan,
+    intent: Option<&Intent>,
+    mode: TrackingMode,
+    cluster: &Cluster,
+    options: LaunchOptions,
+    context: &Context,
+    ui: &mut Ui,
+) -> Result<Launched> {
+    let Some(intent) = intent else { return launch::on_cluster(plan, cluster.clone(), options, context, ui).await };
+    intent.begin(&mut plan, mode, ui).await?;
+    let launching = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui);
+    let (launched, ()) = tokio::join!(launching, intent.note_job(&plan));
+    if let Err(error) = &launched {
+        intent.abandon(&plan, error).await;
+    }
+    launched
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {

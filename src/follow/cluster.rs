@@ -132,6 +132,10 @@ impl ClusterJob {
 
     /// Turns to the newest Job of the flow run, as its worker notes it: after a loss Prefect has another one made.
     async fn turn_to_newest(&mut self, evidence: &mut Evidence) -> Result<()> {
+        // sbrun's own Job is the only one of its run.
+        if evidence.job.as_ref().is_some_and(|job| job.maker == Maker::Sbrun) {
+            return Ok(());
+        }
         let Some(noted) = evidence.flow_run.value().and_then(|record| record.run.infrastructure.as_deref()) else { return Ok(()) };
         let (namespace, name) = noted.split_once(':').unwrap_or((self.cluster.namespace.as_str(), noted));
         if self.current.as_ref().is_some_and(|current| current.name == name) {
@@ -158,6 +162,7 @@ impl ClusterJob {
     /// `patience` is how long a flow that runs under a worker may take to cancel itself. A worker's Job that never ran goes at once.
     pub async fn stop(&mut self, evidence: &Evidence, ending: &Ending, patience: Duration) -> Result<bool> {
         let by_worker = evidence.job.as_ref().is_none_or(|job| job.maker == Maker::PrefectWorker);
+        let mut has_last_word = false;
         if let Some(flow_run) = &self.flow_run {
             match flow_run.stop(ending, by_worker, patience).await {
                 Ok(Stop::AlreadyOver) if by_worker => return Ok(false),
@@ -165,6 +170,7 @@ impl ClusterJob {
                 Err(error) if by_worker => return Err(error.hinted("its Job was left alone: without the state in Prefect another one would be made")),
                 // The Job of sbrun's own is ended all the same; a worker's observer closes the run that could not be told.
                 Ok(Stop::AlreadyOver | Stop::Told) | Err(_) => {}
+                Ok(Stop::Cancelling) => has_last_word = true,
             }
         }
         let Some(record) = &evidence.job else { return Ok(true) };
@@ -174,6 +180,11 @@ impl ClusterJob {
             return jobs::delete(&self.cluster, record).await.map(|deletion| deletion == Deletion::Deleted);
         }
         let ended = jobs::end(&self.cluster, record, ending, Patience(patience.max(Patience::CANCEL.0))).await?;
+        if let Some(flow_run) = self.flow_run.as_ref().filter(|_| has_last_word)
+            && jobs::wait_until_no_pod(&self.cluster, record, patience).await?
+        {
+            flow_run.cancelled(ending).await?; // else a follower does, once it sees the end
+        }
         Ok(matches!(ended, Ended::Ending(_) | Ended::Deleted))
     }
 
@@ -259,6 +270,9 @@ impl RunningJob for ClusterJob {
     }
 
     async fn keep_verdict(&mut self, evidence: &Evidence, verdict: &Verdict, log_tail: &[u8]) {
+        if let Some(flow_run) = &self.flow_run {
+            tokio::time::timeout(KEEP, flow_run.close(evidence, verdict)).await.unwrap_or_default();
+        }
         let Some(record) = evidence.job.as_ref().filter(|job| job.verdict.is_none() && evidence.job_gone.is_none()) else { return };
         let keep = async {
             let read = if log_tail.is_empty() { self.read_tail(evidence).await } else { Vec::new() };

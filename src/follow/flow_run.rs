@@ -13,6 +13,7 @@ use crate::{
         node_group::Sighting,
         outcome::Outcome,
         prefect::flow_run::{FlowRun, FlowRunRecord, State, StateType, WorkPool},
+        story::Verdict,
     },
     prefect::{Server, settings::Settings},
 };
@@ -33,6 +34,8 @@ pub(super) enum Stop {
     EndedItself,
     /// Its state says so; its process, if it has one, does not know yet.
     Told,
+    /// Its process has to end first.
+    Cancelling,
 }
 
 /// A flow run and where to ask for it.
@@ -113,8 +116,7 @@ impl FlowRunWatch {
         let server = self.server.as_ref().map_err(|why| Error::failed(format!("cannot end the run in Prefect: {why}")))?;
         let run = server.flow_run(&self.id).await?.filter(|run| !run.state.kind.is_terminal());
         let Some(run) = run else { return Ok(Stop::AlreadyOver) };
-        let said = ending.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-        let message = format!("{} by {} with sbrun{said}", if ending.outcome == Outcome::Cancelled { "cancelled" } else { "ended" }, ending.by);
+        let message = words(ending);
         if is_supervised && matches!(run.state.kind, StateType::Running | StateType::Cancelling) {
             let begun = Instant::now();
             let mut state = server.set_state(&self.id, StateType::Cancelling, "Cancelling", &message).await?;
@@ -126,7 +128,45 @@ impl FlowRunWatch {
                 return Ok(Stop::EndedItself);
             }
         }
-        server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await?;
-        Ok(Stop::Told)
+        if is_supervised || run.state.kind != StateType::Running {
+            server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await?;
+            return Ok(Stop::Told);
+        }
+        // The engine calls what ends it a crash, whatever the state was: the last word comes after its own.
+        server.set_state(&self.id, StateType::Cancelling, "Cancelling", &message).await?;
+        Ok(Stop::Cancelling)
     }
+
+    /// Says of a run whose process is over that it was cancelled.
+    pub(super) async fn cancelled(&self, ending: &Ending) -> Result<()> {
+        let Ok(server) = &self.server else { return Ok(()) };
+        server.correct_state(&self.id, StateType::Cancelled, "Cancelled", &words(ending)).await.map(drop)
+    }
+
+    /// Closes a run that is over by the verdict and not by its state: its process died, and nobody else may ever tell Prefect.
+    pub(super) async fn close(&self, evidence: &Evidence, verdict: &Verdict) {
+        let Some(state) = evidence.flow_run.value().map(|record| record.run.state.kind) else { return };
+        if let (Some(ending), Outcome::Cancelled) = (evidence.ending(), verdict.outcome) {
+            if state != StateType::Cancelled {
+                drop(self.cancelled(ending).await);
+            }
+            return;
+        }
+        let (Ok(server), true) = (&self.server, !state.is_terminal() && verdict.outcome != Outcome::Unknown) else { return };
+        let (kind, name) = match verdict.outcome {
+            Outcome::Cancelled => (StateType::Cancelled, "Cancelled"),
+            Outcome::Succeeded => return, // its process tells that itself, or it is not true
+            Outcome::Failed => (StateType::Failed, "Failed"),
+            _ => (StateType::Crashed, "Crashed"),
+        };
+        let message = format!("{} ({})", verdict.cause.summary, verdict.cause.reason);
+        // A run that Prefect closed meanwhile stays as it is.
+        drop(server.set_state(&self.id, kind, name, &message).await);
+    }
+}
+
+/// Returns who ended a run, for Prefect.
+fn words(ending: &Ending) -> String {
+    let said = ending.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{} by {} with sbrun{said}", if ending.outcome == Outcome::Cancelled { "cancelled" } else { "ended" }, ending.by)
 }

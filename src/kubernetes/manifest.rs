@@ -167,6 +167,9 @@ fn labels_of(plan: &LaunchPlan) -> Map<String, Value> {
         (labels::FLOW, Some(label_value(&plan.flow.identity))),
         (labels::USER, Some(plan.user.label.clone())),
         (labels::KEY, plan.key.as_deref().map(key_label)),
+        // By these a worker's observer finds the Job, and tells Prefect of pods and crashes.
+        (labels::PREFECT_FLOW_RUN, plan.tracking.as_ref().map(|tracking| tracking.flow_run.clone())),
+        (labels::PREFECT_FLOW_RUN_NAME, plan.tracking.as_ref().map(|tracking| label_value(&tracking.name))),
     ];
     found.extend(own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))));
     found

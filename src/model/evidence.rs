@@ -63,6 +63,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Returns the end that somebody decided, as the Job records it, or as this follower brought it about.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Ending> {
+        self.job.as_ref().and_then(|job| job.ending.as_ref()).or(self.ended.as_ref())
+    }
+
     /// Returns what to call the job: the name of its Job, else of its flow run; empty while nothing was seen.
     #[must_use]
     pub fn name(&self) -> &str {

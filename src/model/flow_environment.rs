@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{footprint::Footprint, launch_plan::LaunchPlan};
+use crate::model::{footprint::Footprint, launch_plan::LaunchPlan, prefect::tracking::Tracking};
 
 /// Variables by which numeric libraries and Python itself learn how many threads or processes to start. Without them they
 /// count the CPUs of the whole machine and get in each other's way.
@@ -64,6 +64,7 @@ pub fn given(plan: &LaunchPlan) -> BTreeMap<String, String> {
         variables.insert(SIZE.to_owned(), size.to_string());
     }
     variables.extend(plan.environment.clone());
+    variables.extend(plan.tracking.iter().flat_map(Tracking::variables));
     variables
 }
 

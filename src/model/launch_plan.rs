@@ -8,6 +8,7 @@ use crate::model::{
     footprint::Footprint,
     identity::{JobName, RunId, SizeName},
     package::Package,
+    prefect::tracking::Tracking,
 };
 
 /// All decisions about one launch. `--dry-run` renders it, the launchers carry it out, and the Job records it for `rerun`.
@@ -68,6 +69,9 @@ pub struct LaunchPlan {
     /// The size that was asked for, when this plan is for its fallback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_of: Option<SizeName>,
+    /// The flow run in Prefect that this launch is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<Tracking>,
     /// Who launches.
     pub user: User,
     /// Further labels of Job and pod, from the map and `--label`.

@@ -2,3 +2,4 @@
 
 pub mod flow_run;
 pub mod pool;
+pub mod tracking;

@@ -51,6 +51,8 @@ pub enum Key {
     OnInterrupt,
     /// What to do when there is no machine of the size.
     OnNoCapacity,
+    /// Whether a Prefect flow is tracked by a run in Prefect.
+    Prefect,
     /// Environment variables, `NAME=value`.
     Env,
     /// Labels, `key=value`.
@@ -79,7 +81,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which `config` lists them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Size,
         Self::Name,
         Self::Image,
@@ -95,6 +97,7 @@ impl Key {
         Self::InfrastructureRetries,
         Self::OnInterrupt,
         Self::OnNoCapacity,
+        Self::Prefect,
         Self::Env,
         Self::Label,
         Self::ServiceAccount,
@@ -128,6 +131,7 @@ impl Key {
             Self::InfrastructureRetries => "infrastructure_retries",
             Self::OnInterrupt => "on_interrupt",
             Self::OnNoCapacity => "on_no_capacity",
+            Self::Prefect => "prefect",
             Self::Env => "env",
             Self::Label => "label",
             Self::ServiceAccount => "service_account",
@@ -181,6 +185,7 @@ impl Key {
             Self::InfrastructureRetries => value::retries(text).map(drop),
             Self::OnInterrupt => value::on_interrupt(text).map(drop),
             Self::OnNoCapacity => value::on_no_capacity(text).map(drop),
+            Self::Prefect => value::tracking(text).map(drop),
             Self::Env => value::assignment(text).map(drop),
             Self::Label => value::label(text).map(drop),
             Self::ServiceAccount => value::object_name(text).map(drop),
@@ -278,6 +283,8 @@ pub struct Flags {
     pub on_interrupt: Option<String>,
     /// `--on-no-capacity`.
     pub on_no_capacity: Option<String>,
+    /// `--prefect`.
+    pub prefect: Option<String>,
     /// `--env`, and the lines of `--env-file` before them.
     pub env: Vec<String>,
     /// `--label`.
@@ -314,6 +321,7 @@ impl Flags {
             infrastructure_retries,
             on_interrupt,
             on_no_capacity,
+            prefect,
             env,
             label,
             template,
@@ -339,6 +347,7 @@ impl Flags {
             one(Key::InfrastructureRetries, infrastructure_retries),
             one(Key::OnInterrupt, on_interrupt),
             one(Key::OnNoCapacity, on_no_capacity),
+            one(Key::Prefect, prefect),
             (Key::Env, env.clone()),
             (Key::Label, label.clone()),
             one(Key::Template, template),

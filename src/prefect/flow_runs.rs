@@ -58,6 +58,22 @@ pub struct NewRun {
     pub empirical_policy: Option<Value>,
 }
 
+/// What a new run without a deployment is made of: its Job is made by whoever makes the run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NewFlowRun {
+    /// Its name.
+    pub name: String,
+    /// Parameters of the flow.
+    pub parameters: BTreeMap<String, Value>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// The same key leads to the same run.
+    pub idempotency_key: String,
+    /// Retries over those of the flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empirical_policy: Option<Value>,
+}
+
 /// A flow run, as the API writes it.
 #[derive(Debug, Deserialize)]
 struct FlowRunDocument {
@@ -188,6 +204,26 @@ impl Server {
         Ok(document.into())
     }
 
+    /// Creates a run of the flow of this name that no worker takes up, or returns the one that its key made before.
+    pub async fn create_flow_run(&self, flow: &str, run: &NewFlowRun) -> Result<FlowRun> {
+        #[derive(Deserialize)]
+        struct Flow {
+            id: String,
+        }
+        let flow: Flow = self.post("/flows/", &json!({"name": flow}), "registering the flow").await?;
+        let mut body = serde_json::to_value(run).map_err(|error| Error::internal("a flow run cannot be written").caused_by(error))?;
+        body["flow_id"] = json!(flow.id);
+        body["state"] = json!({"type": StateType::Pending, "name": "Submitting"});
+        let document: FlowRunDocument = self.post("/flow_runs/", &body, "creating the flow run").await?;
+        Ok(document.into())
+    }
+
+    /// Notes the Job of a flow run, in the words of Prefect's own worker.
+    pub async fn note_job(&self, id: &str, namespace: &str, job: &str) -> Result<()> {
+        let doing = format!("noting the Job of flow run `{id}`");
+        self.patch(&format!("/flow_runs/{}", encoded(id)), &json!({"infrastructure_pid": format!("{namespace}:{job}")}), &doing).await
+    }
+
     /// Returns a flow run; none when there is none of this id.
     pub async fn flow_run(&self, id: &str) -> Result<Option<FlowRun>> {
         let document: Option<FlowRunDocument> = self.get(&format!("/flow_runs/{}", encoded(id)), &format!("reading flow run `{id}`")).await?;
@@ -214,7 +250,16 @@ impl Server {
     /// # Errors
     /// When the orchestration refuses without a state of its own, or wants to be asked later.
     pub async fn set_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
-        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": false});
+        self.orchestrate(id, kind, name, message, false).await
+    }
+
+    /// Sets a state whatever the run's own was: only where its process is over and has said otherwise.
+    pub async fn correct_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
+        self.orchestrate(id, kind, name, message, true).await
+    }
+
+    async fn orchestrate(&self, id: &str, kind: StateType, name: &str, message: &str, force: bool) -> Result<State> {
+        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": force});
         let doing = format!("setting flow run `{id}` to {name}");
         let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
         let reason = document.details["reason"].as_str().unwrap_or("it gave no reason").to_owned();
@@ -222,6 +267,15 @@ impl Server {
             ("ACCEPT" | "REJECT", Some(state)) => Ok(state.into()),
             (status, _) => Err(Error::failed(format!("Prefect answered {status} while {doing}: {reason}"))),
         }
+    }
+
+    /// Schedules a run that has ended for another start.
+    pub async fn schedule_again(&self, id: &str, at: Timestamp) -> Result<()> {
+        let state = json!({"type": StateType::Scheduled, "name": "AwaitingRetry", "state_details": {"scheduled_time": at}});
+        let doing = format!("scheduling flow run `{id}` again");
+        let body = json!({"state": state, "force": true});
+        let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
+        if document.status == "ACCEPT" { Ok(()) } else { Err(Error::failed(format!("Prefect answered {} while {doing}", document.status))) }
     }
 
     /// Changes the job variables of a run that has not started yet.

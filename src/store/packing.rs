@@ -19,7 +19,10 @@ use crate::{
     model::{
         launch_plan::Interpreter,
         package::{Package, PackagedFile, UNPACKED_LIMIT, too_large},
-        python_imports::{prefect, requirements},
+        python_imports::{
+            prefect::{self, PrefectFlow},
+            requirements,
+        },
         quantity::Memory,
     },
     store::packing::tree::Found,
@@ -51,8 +54,8 @@ pub struct Packed {
     pub file: String,
     /// How the file is run.
     pub interpreter: Interpreter,
-    /// Name of the Prefect flow that the file defines, when it defines one.
-    pub prefect_flow: Option<String>,
+    /// The Prefect flow that the file defines, when it defines one.
+    pub prefect_flow: Option<PrefectFlow>,
     /// What people should know before the flow starts, such as dependencies that the image must hold; one line each.
     pub notes: Vec<String>,
 }
@@ -80,7 +83,7 @@ pub fn pack(flow: &Path, options: &PackingOptions) -> Result<Packed> {
         let declared = requirements::declared(&package, &flow.file);
         notes = imports::check(&flow, options, &package, &requirements::names(&declared))?;
         notes.extend(declared.iter().map(requirements::Declared::note));
-        prefect_flow = prefect::flow_name(&String::from_utf8_lossy(content));
+        prefect_flow = prefect::flow(&String::from_utf8_lossy(content));
     }
     let flow_file::FlowFile { root, path, file, interpreter, .. } = flow;
     Ok(Packed { package, root, path, file, interpreter, prefect_flow, notes })

@@ -83,6 +83,8 @@ impl Prefect {
         environment(&mut command, folder.path());
         command.args(["server", "start", "--no-ui", "--host", "127.0.0.1", "--port", &port.to_string()]);
         command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false").env("PREFECT_SERVER_DATABASE_CONNECTION_URL", DATABASE);
+        // It writes for as long as half a minute on a busy machine, and whoever else wants to waits meanwhile.
+        command.env("PREFECT_API_BLOCKS_REGISTER_ON_START", "false");
         let server = command.stdin(Stdio::piped()).stdout(File::create(folder.path().join("server.out")).unwrap()).spawn().unwrap();
         let prefect = Self { python, port, folder, forwards: Mutex::default(), _server: server };
         let start = Instant::now();
@@ -139,6 +141,11 @@ impl Prefect {
 
     /// Starts a worker for a pool that launches into a namespace, and waits until it polls.
     pub(crate) fn worker(&self, namespace: &Namespace, pool: &str) -> Worker {
+        self.worker_with(namespace, pool, &[])
+    }
+
+    /// Starts a worker with these further variables.
+    pub(crate) fn worker_with(&self, namespace: &Namespace, pool: &str, variables: &[(&str, &str)]) -> Worker {
         let api = self.reach_from(namespace.cluster);
         let home = self.folder.path().join(format!("worker-{pool}"));
         std::fs::create_dir_all(&home).unwrap();
@@ -154,6 +161,7 @@ impl Prefect {
         command.args(&words[1..]).args(["worker", "start", "--type", "kubernetes", "--pool", pool, "--name", pool]);
         command.env("PREFECT_API_URL", api).env("KUBECONFIG", &kubeconfig).env("PREFECT_WORKER_QUERY_SECONDS", "1");
         command.env("PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES", &namespace.name);
+        command.envs(variables.iter().copied());
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         let worker = Worker { child, log };

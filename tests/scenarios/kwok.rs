@@ -8,6 +8,7 @@ mod endings;
 mod init;
 mod karpenter;
 mod nodes;
+mod prefect;
 mod setup;
 mod submit;
 mod terminal;

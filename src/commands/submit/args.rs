@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 
-use crate::model::launch_plan::OnNoCapacity;
+use crate::model::{launch_plan::OnNoCapacity, prefect::tracking::TrackingMode};
 
 /// Arguments of `sbrun submit`.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,12 +50,15 @@ pub struct SubmitArgs {
         help_heading = "Prefect"
     )]
     pub deployment: Option<String>,
-    /// Parameter of the deployment's flow: text, or JSON where it reads as such (can be repeated)
-    #[arg(short = 'p', long = "parameter", value_name = "NAME=VALUE", requires = "deployment", help_heading = "Prefect")]
+    /// Parameter of a Prefect flow: text, or JSON where it reads as such (can be repeated)
+    #[arg(short = 'p', long = "parameter", value_name = "NAME=VALUE", conflicts_with = "local", help_heading = "Prefect")]
     pub parameters: Vec<String>,
     /// How often Prefect starts a run again whose flow failed; while sbrun follows, no run has more attempts than that allows
-    #[arg(long, value_name = "N", requires = "deployment", help_heading = "Prefect")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["local", "infrastructure_retries"], help_heading = "Prefect")]
     pub retries: Option<u32>,
+    /// Whether a Prefect flow is tracked by a run in Prefect: where that is possible, never, or else nothing is launched
+    #[arg(long, value_enum, value_name = "WHEN", conflicts_with_all = ["local", "deployment"], help_heading = "Prefect")]
+    pub prefect: Option<TrackingChoice>,
 
     /// Name of the job, instead of the flow's
     #[arg(long, value_name = "NAME", help_heading = "What it is called")]
@@ -132,6 +135,29 @@ pub enum InterruptChoice {
     Cancel,
     /// Let it go on
     Detach,
+}
+
+/// `--prefect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrackingChoice {
+    /// Where an API is known here, and the map says how a pod reaches it
+    Auto,
+    /// Never
+    Off,
+    /// Or launch nothing
+    Required,
+}
+
+impl TrackingChoice {
+    /// Returns the setting of this choice.
+    #[must_use]
+    pub fn setting(self) -> TrackingMode {
+        match self {
+            Self::Auto => TrackingMode::Auto,
+            Self::Off => TrackingMode::Off,
+            Self::Required => TrackingMode::Required,
+        }
+    }
 }
 
 /// `--on-no-capacity`.

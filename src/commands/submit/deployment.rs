@@ -130,7 +130,7 @@ async fn follow(
 }
 
 /// Returns the parameters `NAME=VALUE`: JSON where the value reads as such, else text.
-fn parameters(typed: &[String]) -> Result<BTreeMap<String, Value>> {
+pub(super) fn parameters(typed: &[String]) -> Result<BTreeMap<String, Value>> {
     let mut parameters = BTreeMap::new();
     for text in typed {
         let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
@@ -170,7 +170,7 @@ async fn pool(server: &Server, deployment: &Deployment, name: &str) -> Result<Wo
 }
 
 /// A size that the pool's template does not know would be passed over in silence by the server.
-fn check_size(pool: &WorkPool, size: Option<&str>) -> Result<()> {
+pub(in crate::commands) fn check_size(pool: &WorkPool, size: Option<&str>) -> Result<()> {
     let Some(size) = size else { return Ok(()) };
     let name = &pool.name;
     if !pool.variables.iter().any(|variable| variable == SIZE_VARIABLE) {

@@ -20,6 +20,7 @@ use crate::{
         identity::{JobName, RunId, base32},
         instance_map::SizeProfile,
         launch_plan::{Flow, LaunchPlan, OnInterrupt, OnNoCapacity, Placement, User},
+        python_imports::prefect::PrefectFlow,
         settings::{Directives, Flags, Layers, Origin, Setting, Settings, TemplateChoice, Variables, resolve},
     },
     output::ui::Ui,
@@ -40,6 +41,8 @@ pub struct Resolved {
     pub plan: LaunchPlan,
     /// The root folder on this machine.
     pub root: PathBuf,
+    /// The Prefect flow that the file defines, when it defines one.
+    pub prefect_flow: Option<PrefectFlow>,
     /// What people should know before the flow starts.
     pub notes: Vec<String>,
 }
@@ -89,6 +92,7 @@ pub fn flags(arguments: &SubmitArgs, global: &GlobalArgs) -> Result<Flags> {
         lease: arguments.lease.clone(),
         infrastructure_retries: arguments.infrastructure_retries.map(|number| number.to_string()),
         on_interrupt,
+        prefect: arguments.prefect.map(|choice| choice.setting().as_str().to_owned()),
         on_no_capacity: arguments.on_no_capacity.map(|choice| choice.setting().as_str().to_owned()),
         env,
         label: arguments.labels.clone(),
@@ -152,8 +156,9 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
     // Whatever can be wrong is known by now: while git answers, the caller's first request is on its way.
     let checkout = git::describe(&packed.path).await;
     let stem = packed.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let short = settings.name.as_ref().map(|name| name.value.clone()).or_else(|| packed.prefect_flow.clone()).unwrap_or(stem);
-    let identity = packed.prefect_flow.clone().or_else(|| checkout.as_ref().map(git::Checkout::identity)).unwrap_or_else(|| short.clone());
+    let prefect_flow = packed.prefect_flow.as_ref().map(|flow| flow.name.clone());
+    let short = settings.name.as_ref().map(|name| name.value.clone()).or_else(|| prefect_flow.clone()).unwrap_or(stem);
+    let identity = prefect_flow.clone().or_else(|| checkout.as_ref().map(git::Checkout::identity)).unwrap_or_else(|| short.clone());
     let run_id = RunId::new(u64::try_from(environment::now().as_millisecond()).unwrap_or_default(), environment::random());
     let plan = LaunchPlan {
         name: arguments.key.as_ref().map_or_else(|| JobName::for_flow(&short, environment::random()), |key| JobName::for_key(key, 1)),
@@ -178,6 +183,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         on_no_capacity: settings.on_no_capacity.value,
         fallback: profile.and_then(|profile| profile.fallback.as_ref()).map(|fallback| fallback.value.clone()),
         fallback_of: None,
+        tracking: None,
         user: User::default(),
         labels: values(&settings.labels),
         annotations: values(&settings.annotations),
@@ -188,7 +194,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         rerun_of: None,
         package: packed.package,
     };
-    Ok(Resolved { plan, root: packed.root, notes: packed.notes })
+    Ok(Resolved { plan, root: packed.root, prefect_flow: packed.prefect_flow, notes: packed.notes })
 }
 
 fn profile(decided: &Decided) -> Result<Option<&SizeProfile>> {

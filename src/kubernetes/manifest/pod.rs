@@ -9,9 +9,10 @@ use crate::{
         flow_environment,
         launch_plan::{Interpreter, LaunchPlan, RunAsUser, SecretSource},
         package::{
-            bootstrap::{FLOW_FOLDER, PACKAGE_FOLDER, bootstrap_command},
+            bootstrap::{FLOW_FOLDER, PACKAGE_FOLDER, bootstrap_command, bootstrap_module},
             delivery::Delivery,
         },
+        prefect::tracking::ENGINE,
     },
 };
 
@@ -79,7 +80,10 @@ fn container(plan: &LaunchPlan) -> Value {
     let flow = &plan.flow;
     let (command, mounts) = match flow.interpreter {
         Interpreter::Python => (
-            bootstrap_command(&flow.file, &flow.arguments),
+            match plan.tracking {
+                Some(_) => bootstrap_module(ENGINE),
+                None => bootstrap_command(&flow.file, &flow.arguments),
+            },
             json!([{"name": "flow", "mountPath": FLOW_FOLDER}, {"name": files::VOLUME, "mountPath": PACKAGE_FOLDER, "readOnly": true}]),
         ),
         Interpreter::Executable => (

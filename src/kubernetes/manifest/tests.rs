@@ -42,6 +42,7 @@ pub(crate) fn mk_plan() -> LaunchPlan {
         limits: TimeLimits::default(),
         infrastructure_retries: 0,
         on_no_capacity: crate::model::launch_plan::OnNoCapacity::Wait,
+        tracking: None,
         fallback: None,
         fallback_of: None,
         on_interrupt: OnInterrupt::Detach,

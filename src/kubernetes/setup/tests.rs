@@ -45,3 +45,26 @@ fn a_refusal_fits_into_a_message_however_many_sizes_there_are() {
     assert!(message.contains("40 more, see `sbrun sizes`") && message.len() < 4 << 10, "{}", message.len());
     assert!(text.contains("'sbrun.dev/size=size-59' in variables.nodeSelector"), "all of them are admitted");
 }
+
+#[test]
+fn a_worker_runs_on_a_machine_that_stays_and_watches_one_namespace() {
+    let of = |prefect: &str, asked: Asked| {
+        let text = format!("version: 1\nprefect: {prefect}\nsizes:\n  a: {{image: x, footprint: {{cpu: 1, memory: 1Gi}}}}\n");
+        let map = InstanceMap::parse(&text, "map", &mut |_| Err("none".into())).expect("the map is right");
+        manifests(&Setup::resolve(&map, "flows", asked), &[Part::Worker], &BTreeMap::new())
+    };
+    assert!(of("{api_url: 'http://p/api'}", Asked::default()).is_empty(), "of no pool there is no worker");
+    let cloud = "{api_url: 'https://api.prefect.cloud/api/accounts/a/workspaces/w', api_key_secret: k, work_pool: pool of ours}";
+    let elsewhere = Asked { worker: Some("prefect/w".parse().expect("a name")), worker_image: Some("own:1".into()), ..Asked::default() };
+    let deployment = &of(cloud, elsewhere)[0];
+    assert_eq!((&deployment["kind"], &deployment["metadata"]["namespace"]), (&json!("Deployment"), &json!("prefect")));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!((&pod["serviceAccountName"], &pod["containers"][0]["image"]), (&json!("w"), &json!("own:1")));
+    let environment = pod["containers"][0]["env"].as_array().expect("a list");
+    let key = json!({"name": "PREFECT_API_KEY", "valueFrom": {"secretKeyRef": {"name": "k", "key": "key"}}});
+    assert!(environment.contains(&key), "{environment:#?}");
+    assert!(environment.contains(&json!({"name": "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES", "value": "flows"})));
+    assert!(pod["containers"][0]["args"].as_array().is_some_and(|words| words.contains(&json!("pool of ours"))));
+    let terms = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    assert!(terms.to_string().contains("SPOT") && terms.to_string().contains("sbrun.dev/size"));
+}

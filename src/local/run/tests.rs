@@ -44,6 +44,7 @@ pub(in crate::local) fn mk_plan(file: &str, content: &str) -> LaunchPlan {
         limits: TimeLimits { timeout: seconds(30), grace: seconds(10), ..TimeLimits::default() },
         infrastructure_retries: 0,
         on_no_capacity: OnNoCapacity::Wait,
+        tracking: None,
         fallback: None,
         fallback_of: None,
         on_interrupt: OnInterrupt::Cancel,

@@ -13,7 +13,7 @@ use super::{
     wording::inline,
 };
 use crate::model::{
-    evidence::Ending,
+    evidence::{Ending, Maker},
     outcome::Outcome,
     prefect::flow_run::{FlowRunRecord, StateType},
     reason::Reason,
@@ -25,8 +25,10 @@ use crate::model::{
 const HOLD_SECONDS: i64 = 45;
 /// How long after the end of its process a run may take to get its last state.
 const LAST_STATE_SECONDS: i64 = 45;
+/// The same where no worker's observer will close it.
+const OWN_LAST_STATE_SECONDS: i64 = 3;
 /// How long the verdict of a finished Job waits for a Prefect API that cannot be asked.
-const UNASKED_SECONDS: i64 = 120;
+const UNASKED_SECONDS: i64 = 60;
 /// The state of a run that Prefect starts again.
 const AWAITING_RETRY: &str = "AwaitingRetry";
 /// The states of a run that may not start for the number of those that run.
@@ -44,6 +46,7 @@ pub(super) fn judge(inquiry: &Inquiry<'_>) -> Option<Judgement> {
         }
         StateType::Failed => Judgement::Ended(Box::new(failed(inquiry, record))),
         StateType::Cancelled => Judgement::Ended(Box::new(cancelled(inquiry, record))),
+        StateType::Crashed if is_own(inquiry) => crashed_own(inquiry, record),
         StateType::Crashed => {
             let until = state.since.map(|since| after(since, HOLD_SECONDS)).filter(|until| inquiry.now < *until);
             // What sbrun itself ended needs no waiting.
@@ -91,7 +94,8 @@ fn proof(record: &FlowRunRecord) -> Proof {
 
 /// Returns how the flow's own failure is told: at its memory limit the pod says so.
 fn failed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
-    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome == Outcome::OutOfMemory) {
+    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, false);
+    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome == Outcome::OutOfMemory).or_else(killed) {
         return with_state(end, record);
     }
     let said = record.run.state.message.as_ref().map_or_else(String::new, |message| format!(": {}", inline(message)));
@@ -124,8 +128,9 @@ fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     if let Some(ending) = ending(inquiry, record) {
         return with_state(deadline::by_ending(inquiry, ending), record);
     }
-    // A process that ended with 0 has told nobody of its crash.
-    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded) {
+    // A supervisor that ended with 0 has told Prefect what became of the flow below it.
+    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, true);
+    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded).or_else(killed) {
         return with_state(end, record);
     }
     let message = record.run.state.message.as_deref().unwrap_or_default();
@@ -136,10 +141,33 @@ fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     end(record, Outcome::Failed, Reason::FlowCrashed, format!("the flow run crashed{said}")).with_code(1)
 }
 
+/// Judges a crashed run whose Job is sbrun's own: nobody starts it again, and the Job says why it ended.
+fn crashed_own(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
+    match verdict::examine(inquiry) {
+        Judgement::Ended(end) if end.outcome != Outcome::Succeeded => Judgement::Ended(Box::new(with_state(*end, record))),
+        Judgement::Held(until) => Judgement::Held(until),
+        _ => match record.run.state.since.map(|since| after(since, HOLD_SECONDS)).filter(|until| inquiry.now < *until) {
+            Some(until) => Judgement::Held(until),
+            None => Judgement::Ended(Box::new(crashed(inquiry, record))),
+        },
+    }
+}
+
+/// Returns whether the run of a worker's Job has not ended by Prefect's account: a verdict on its last Job was one of an earlier start.
+pub(super) fn goes_on(inquiry: &Inquiry<'_>) -> bool {
+    !is_own(inquiry) && inquiry.flow_run().is_some_and(|record| !record.run.state.kind.is_terminal())
+}
+
+/// Returns whether the Job is sbrun's own.
+fn is_own(inquiry: &Inquiry<'_>) -> bool {
+    inquiry.job().is_some_and(|job| job.maker == Maker::Sbrun)
+}
+
 /// Judges a run that is under way by Prefect's account: its process may have died unseen.
 fn abandoned(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
     let Some((over, at)) = process_end(inquiry) else { return Judgement::Open };
-    let until = after(at, LAST_STATE_SECONDS);
+    // Its process told its last state before it ended, or never will; only of a worker's Job an observer may have more to say.
+    let until = after(at, if is_own(inquiry) { OWN_LAST_STATE_SECONDS } else { LAST_STATE_SECONDS });
     if inquiry.now < until {
         return Judgement::Held(until);
     }
@@ -217,7 +245,8 @@ pub(super) fn causes(inquiry: &Inquiry<'_>) -> Vec<Cause> {
             vec![Cause::new(Reason::PrefectPaused, summary).advising([record.page.clone()])]
         }
         StateType::Pending if inquiry.job().is_none() => {
-            vec![Cause::new(Reason::PrefectScheduled, "a worker has taken the flow run up and makes its Job")]
+            let summary = "a worker has taken the flow run up and makes its Job";
+            vec![Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()])]
         }
         _ => Vec::new(),
     };
@@ -251,7 +280,7 @@ fn scheduled(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Vec<Cause> {
             Some(start) => format!("the flow run is to start at {start}"),
             None => format!("a worker of work pool `{pool_name}` has to take the flow run up; it asks every 10 to 15 seconds"),
         };
-        causes.push(Cause::new(Reason::PrefectScheduled, summary));
+        causes.push(Cause::new(Reason::PrefectScheduled, summary).advising([record.page.clone()]));
     }
     causes
 }

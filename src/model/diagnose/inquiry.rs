@@ -121,7 +121,7 @@ impl<'a> Inquiry<'a> {
     pub(super) fn ending(&self) -> Option<&'a Ending> {
         let failed = self.job_condition("FailureTarget").or_else(|| self.job_condition("Failed")).and_then(|condition| condition.since);
         let in_time = |ending: &&Ending| failed.is_none_or(|failed| ending.at <= after(failed, CLOCK_DIFFERENCE_SECONDS));
-        self.job().and_then(|job| job.ending.as_ref()).or(self.evidence.ended.as_ref()).filter(in_time)
+        self.evidence.ending().filter(in_time)
     }
 
     /// Returns whether the Job object is gone or on its way out.

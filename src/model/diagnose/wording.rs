@@ -23,8 +23,12 @@ impl Inquiry<'_> {
         reachable.then(|| format!("sbrun {verb} {} {rest}", self.name()).trim_end().to_owned())
     }
 
-    /// Returns the command that launches the same code again; only Jobs that recorded their plan, and are still there, can be.
+    /// Returns the command that launches the same code again; only Jobs that recorded their plan, and are still there, can be, and runs
+    /// of a Prefect worker.
     pub(super) fn rerun(&self, rest: &str) -> Option<String> {
+        if let (Some(record), None) = (self.flow_run().filter(|record| record.run.work_pool.is_some()), self.plan()) {
+            return Some(["sbrun rerun", &record.run.id, rest].join(" ").trim_end().to_owned());
+        }
         self.plan().filter(|_| !self.job_is_gone()).and_then(|_| self.sbrun("rerun", rest))
     }
 

@@ -138,7 +138,11 @@ fn drift(map: &InstanceMap, name: &str, live: &LivePool, subject: &str, findings
         }
     };
     let look = format!("sbrun prefect pool diff {name}");
-    if !update.conflicts.is_empty() {
+    let unknown = live.unknown_sizes();
+    if !unknown.is_empty() {
+        let message = format!("nothing says what {} of it come to: every run of them would crash", listed(unknown));
+        findings.bad(Severity::Error, Check::PrefectPool, subject, message).mended_by(format!("sbrun prefect pool update {name}"));
+    } else if !update.conflicts.is_empty() {
         let message = format!("its template was edited at odds with the map: {}", pool::live::paths(&update.conflicts));
         findings
             .bad(Severity::Error, Check::PrefectPool, subject, message)
@@ -178,14 +182,14 @@ fn template(name: &str, live: &LivePool, subject: &str, findings: &mut Findings<
             findings.add(Severity::Good, Check::PrefectReclaim.code(), subject, words.to_owned());
         }
     }
-    let hidden = hidden_retries(&live.template);
+    let hidden = hidden_retries(live);
     if hidden.is_empty() {
         findings.good(Check::PrefectRetries, subject);
     }
-    for (variable, value) in hidden {
+    for setting in hidden {
         findings
-            .bad(Severity::Warning, Check::PrefectRetries, subject, format!("its environment has {variable}={value}"))
-            .mended_by("take the variable out of the pool, and write `retries` where a flow bears it: @flow(retries=…)");
+            .bad(Severity::Warning, Check::PrefectRetries, subject, format!("the environment of its runs has {setting}"))
+            .mended_by("take the variable out of map and pool, and write `retries` where a flow bears it: @flow(retries=…)");
     }
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod group;
 mod machine;
+mod prefect;
 
 use super::*;
 use crate::model::{
@@ -153,8 +154,9 @@ fn with_group(change: impl FnOnce(&mut AccountGroup)) -> Vec<String> {
 
 #[test]
 fn a_set_up_without_faults_passes_every_check() {
-    let found = examine(&map(MAP), None, &mk_survey());
-    assert_eq!(problems(&map(MAP), &mk_survey()), Vec::<String>::new());
+    let (map, survey) = prefect::mk_joined();
+    let found = examine(&map, None, &survey);
+    assert_eq!(problems(&map, &survey), Vec::<String>::new());
     let passed: Vec<&str> = found.iter().map(|finding| finding.code).collect();
     for check in Check::ALL {
         // What only pools or templates have, is not looked at where there are none.

@@ -398,3 +398,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_work_pool_has_a_name_that_prefect_takes() {
+    let of = |name: &str| problems(&format!("prefect: {{work_pool: {name}}}\n{GOOD}")).join("; ");
+    assert_eq!(of("flows of ours"), "");
+    assert_eq!(map(&format!("prefect: {{work_pool: flows}}\n{GOOD}")).prefect.work_pool.map(|pool| pool.value), Some("flows".to_owned()));
+    for (bad, words) in [("a/b", "it has `/`"), ("a%b", "it has `%`"), ("Prefect-flows", "begin with `prefect`"), ("' '", "is empty")] {
+        assert!(of(bad).contains(words), "{bad}: {}", of(bad));
+    }
+}

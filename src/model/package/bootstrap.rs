@@ -23,6 +23,15 @@ pub const BOOTSTRAP: &str = include_str!("bootstrap.py");
 pub fn bootstrap_command(file: &str, arguments: &[String]) -> Vec<String> {
     // A file named like an option would be read as one.
     let file = if file.starts_with('-') { format!("./{file}") } else { file.to_owned() };
-    let head = ["python3", "-I", "-S", "-c", BOOTSTRAP].map(ToOwned::to_owned);
-    head.into_iter().chain([file]).chain(arguments.iter().cloned()).collect()
+    head().chain([file]).chain(arguments.iter().cloned()).collect()
+}
+
+/// Returns the same for `python3 -m <module>`.
+#[must_use]
+pub fn bootstrap_module(module: &str) -> Vec<String> {
+    head().chain(["-m".to_owned(), module.to_owned()]).collect()
+}
+
+fn head() -> impl Iterator<Item = String> {
+    ["python3", "-I", "-S", "-c", BOOTSTRAP].map(ToOwned::to_owned).into_iter()
 }

@@ -2,33 +2,78 @@
 
 use crate::model::python_imports::source::{Line, logical_lines};
 
-/// Returns the name of the Prefect flow that a source defines, or nothing when it defines none.
+/// A Prefect flow, as its source tells without being run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrefectFlow {
+    /// What Prefect calls it.
+    pub name: String,
+    /// The function.
+    pub function: String,
+    /// How often Prefect runs it again when it fails.
+    pub retries: Retries,
+}
+
+/// A flow's own retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// This many; what is not said is none, unless Prefect's settings say otherwise.
+    Known(u32),
+    /// They are computed.
+    Unknown,
+}
+
+/// Returns the Prefect flow that a source defines, or nothing when it defines none.
 ///
 /// Of several it is the one that the source calls under `if __name__ == "__main__":`, else the last. A name that is
 /// computed is not known; then it is the function's, with hyphens, as Prefect has it.
 #[must_use]
-pub fn flow_name(source: &str) -> Option<String> {
+pub fn flow(source: &str) -> Option<PrefectFlow> {
     let lines = logical_lines(source);
     let decorators = decorators(&lines);
     if decorators.is_empty() {
         return None;
     }
-    let mut flows: Vec<(String, String)> = Vec::new();
-    let mut named: Option<Option<String>> = None;
+    let mut flows: Vec<PrefectFlow> = Vec::new();
+    let mut decorated: Option<&Line> = None;
     for line in &lines {
         if let Some(decorator) = line.text.strip_prefix('@') {
             let callee: String = decorator.split('(').next().unwrap_or_default().split_whitespace().collect();
             if decorators.contains(&callee) {
-                named = Some(name_argument(line));
+                decorated = Some(line);
             }
-        } else if let Some(name) = named.take()
+        } else if let Some(decorator) = decorated.take()
             && let Some(function) = function_name(&line.text)
         {
-            flows.push((function.to_owned(), name.unwrap_or_else(|| function.replace('_', "-"))));
+            let name = name_argument(decorator).unwrap_or_else(|| function.replace('_', "-"));
+            let own = retries_argument(&decorator.text).unwrap_or(Retries::Known(0));
+            flows.push(PrefectFlow { name, function: function.to_owned(), retries: with_options(&lines, function).unwrap_or(own) });
         }
     }
-    let called = flows.iter().find(|(function, _)| is_called_as_main(&lines, function));
-    called.or(flows.last()).map(|(_, name)| name.clone())
+    let called = flows.iter().position(|flow| is_called_as_main(&lines, &flow.function)).or(flows.len().checked_sub(1))?;
+    Some(flows.swap_remove(called))
+}
+
+/// Returns the `retries` of a call, when it has any; `**options` may hold some.
+fn retries_argument(text: &str) -> Option<Retries> {
+    let compact: String = text.split_whitespace().collect();
+    let value = ["(retries=", ",retries="].iter().find_map(|start| compact.split_once(start)).map(|(_, rest)| rest);
+    match value {
+        Some(value) => {
+            let literal = value.split([',', ')']).next().unwrap_or_default();
+            Some(literal.parse().map_or(Retries::Unknown, Retries::Known))
+        }
+        None => compact.contains("**").then_some(Retries::Unknown),
+    }
+}
+
+/// Returns the `retries` of `function.with_options(…)`, wherever it stands.
+fn with_options(lines: &[Line], function: &str) -> Option<Retries> {
+    let call = format!("{function}.with_options(");
+    lines.iter().find_map(|line| {
+        let compact: String = line.text.split_whitespace().collect();
+        let (_, arguments) = compact.split_once(&call)?;
+        retries_argument(&format!("({arguments}"))
+    })
 }
 
 /// Returns what the flow decorator is called in this source: `flow`, `prefect.flow`, or under another name.

@@ -110,7 +110,7 @@ fn lines_know_their_number_and_indentation() {
 fn sources_that_are_no_python_do_no_harm() {
     proptest::proptest!(|(source in "(import|from|try:|if|\\(|\\)|'|\"|\\\\|\n| |\t|#|é|\\.|;|:|a){0,60}")| {
         parse(&source);
-        drop(prefect::flow_name(&source));
+        drop(prefect::flow(&source));
     });
 }
 
@@ -254,7 +254,25 @@ fn prefect_flows_are_known_by_their_decorator() {
         ("from metaflow import flow\n@flow\ndef a(): pass\n", None),
         ("'''from prefect import flow\n@flow\ndef a(): pass\n'''\n", None),
     ] {
-        assert_eq!(prefect::flow_name(source).as_deref(), name, "{source}");
+        assert_eq!(prefect::flow(source).map(|flow| flow.name).as_deref(), name, "{source}");
+    }
+}
+
+#[test]
+fn retries_of_a_prefect_flow_are_found_without_running_it() {
+    use prefect::Retries::{Known, Unknown};
+    for (source, expected) in [
+        ("from prefect import flow\n@flow(retries=3)\ndef f(): pass\n", Known(3)),
+        ("from prefect import flow\n@flow\ndef f(): pass\n", Known(0)),
+        ("import prefect as p\n@p.flow(name=\"x\",\n   retries=2, retry_delay_seconds=10)\ndef f(): pass\n", Known(2)),
+        ("from prefect import flow as fl\n@fl(retries=N)\ndef f(): pass\n", Unknown),
+        ("from prefect import flow\n@flow\ndef f(): pass\nf.with_options(retries=4)()\n", Known(4)),
+        ("from prefect import flow,task\n@task(retries=9)\ndef t(): pass\n@flow\ndef f(): t()\n", Known(0)),
+        ("from prefect import flow\n\"\"\"@flow(retries=3)\"\"\"\n# @flow(retries=3)\n@flow(retries=0)\ndef f(): pass\n", Known(0)),
+        ("from prefect import flow\nO={\"retries\":3}\n@flow(**O)\ndef f(): pass\n", Unknown),
+        ("from prefect import flow\n@flow(name='retries=5')\ndef f(): pass\n", Known(0)),
+    ] {
+        assert_eq!(prefect::flow(source).map(|flow| flow.retries), Some(expected), "{source}");
     }
 }
 

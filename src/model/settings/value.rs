@@ -6,6 +6,7 @@ use crate::model::{
     duration,
     identity::{LABEL_VALUE_LIMIT, SizeName},
     launch_plan::{OnInterrupt, OnNoCapacity, RunAsUser},
+    prefect::tracking::TrackingMode,
     quantity::{Cpu, MIB, Memory},
 };
 
@@ -96,6 +97,16 @@ pub(crate) fn on_interrupt(text: &str) -> Parsed<OnInterrupt> {
         "cancel" => Ok(OnInterrupt::Cancel),
         "detach" => Ok(OnInterrupt::Detach),
         _ => Err(format!("`{text}` is not `cancel` or `detach`")),
+    }
+}
+
+/// Returns whether a Prefect flow is tracked.
+pub(crate) fn tracking(text: &str) -> Parsed<TrackingMode> {
+    match text {
+        "auto" => Ok(TrackingMode::Auto),
+        "off" => Ok(TrackingMode::Off),
+        "required" => Ok(TrackingMode::Required),
+        _ => Err(format!("`{text}` is not `auto`, `off` or `required`")),
     }
 }
 

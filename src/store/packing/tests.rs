@@ -388,7 +388,7 @@ fn a_prefect_flow_and_declared_dependencies_are_noticed() {
     let place = Place::new(&[("flow.py", flow), ("requirements.txt", "prefect>=3\npandas\n")]);
     let packed = place.pack("flow.py", &PackingOptions::default()).unwrap();
     assert_eq!(
-        (packed.prefect_flow.as_deref(), packed.notes),
+        (packed.prefect_flow.map(|flow| flow.name).as_deref(), packed.notes),
         (Some("Daily"), vec!["the image must hold prefect, pandas (requirements.txt)".to_owned()])
     );
 }
@@ -417,7 +417,11 @@ fn the_examples_are_packed_without_a_word() {
     for flow in ["hello.py", "multi/flow.py", "prefect_flow.py", "too_much_memory.py", "fails.py", "progress.py", "hello.sh"] {
         let packed = pack(&examples.join(flow), &PackingOptions::default()).unwrap();
         let prefect_flow = (flow == "prefect_flow.py").then(|| "sum-of-squares".to_owned());
-        assert_eq!((packed.notes, packed.package.left_out_summary(), packed.prefect_flow), (Vec::new(), None, prefect_flow), "{flow}");
+        assert_eq!(
+            (packed.notes, packed.package.left_out_summary(), packed.prefect_flow.map(|flow| flow.name)),
+            (Vec::new(), None, prefect_flow),
+            "{flow}"
+        );
         assert!(matches!(packed.package.deliver(packed.interpreter), Ok(crate::model::package::delivery::Delivery::Inline(_))), "{flow}");
     }
 }

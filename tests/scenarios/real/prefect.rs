@@ -10,7 +10,10 @@ use crate::common::{
     sandbox::Output,
 };
 
+mod again;
 mod cloud;
+mod pool;
+mod tracked;
 
 /// A namespace of a team: a work pool that sbrun made of the map, with sizes `small`, which n1 is of, and `large`, of which there is no
 /// machine; and a deployment of the flow `work`.

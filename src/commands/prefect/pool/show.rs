@@ -92,7 +92,7 @@ fn describe(name: &str, api_url: &str, pool: &LivePool, paused: bool, workers: V
         sizes: sizes.collect(),
         edits: edits.collect(),
         broken: broken(&pool.template),
-        hidden_retries: hidden_retries(&pool.template).into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        hidden_retries: hidden_retries(pool),
         workers: workers
             .into_iter()
             .map(|worker| WorkerView { name: worker.name, online: worker.is_online, last_heartbeat: worker.last_heartbeat })
@@ -135,6 +135,10 @@ fn tell(pool: &Pool, ui: &mut Ui) {
     ui.status(&format!("{} online{}", wording::count(online, "worker"), if pool.paused { "; the pool is paused" } else { "" }));
     for edit in &pool.edits {
         ui.status(&format!("edited by hand: {edit}"));
+    }
+    let unknown = pool.sizes.iter().filter(|size| size.comes_to.is_none()).map(|size| size.name.as_str());
+    for size in unknown {
+        ui.warning(&format!("nothing says what size {size} comes to: every run of it would crash"));
     }
     if online == 0 {
         ui.warning("no worker is online: runs wait until one is");

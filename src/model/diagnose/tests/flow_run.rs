@@ -46,6 +46,18 @@ fn a_crash_is_held_and_then_judged_by_the_pod() {
 }
 
 #[test]
+fn a_supervisor_ends_well_although_its_flow_was_killed() {
+    let oom = |kind, name| {
+        let evidence = with_state(mk_complete(), kind, name, "Process exited with status code: -9", 100);
+        let killed = evidence.with(|evidence| evidence.attempts = vec![mk_ended(0, "OOMKilled").with(|attempt| attempt.phase = "Succeeded".into())]);
+        verdict(&diagnose(&killed, at(145)))
+    };
+    assert_eq!(oom(StateType::Crashed, "Crashed"), Some((Outcome::OutOfMemory, Reason::FlowOutOfMemory, 137)));
+    assert_eq!(oom(StateType::Failed, "Failed"), Some((Outcome::OutOfMemory, Reason::FlowChildOutOfMemory, 137)));
+    assert_eq!(oom(StateType::Completed, "Completed"), Some((Outcome::Succeeded, Reason::FlowSucceeded, 0)));
+}
+
+#[test]
 fn a_process_that_died_unseen_is_not_waited_for() {
     let running = with_state(mk_complete(), StateType::Running, "Running", "", 50);
     let story = diagnose(&running, at(110));
@@ -81,8 +93,8 @@ fn a_worker_that_is_away_is_named_with_its_last_heartbeat() {
 fn without_an_api_a_process_that_ended_with_0_is_no_success() {
     let unseen = with_state(mk_complete(), StateType::Running, "", "", 0)
         .with(|evidence| evidence.flow_run = Sighting::Unseen("the flow run: no answer".into()));
-    assert_eq!(diagnose(&unseen, at(150)).held_until, Some(at(220)));
-    assert_eq!(verdict(&diagnose(&unseen, at(220))), Some((Outcome::Unknown, Reason::UnknownPrefect, 76)));
+    assert_eq!(diagnose(&unseen, at(150)).held_until, Some(at(160)));
+    assert_eq!(verdict(&diagnose(&unseen, at(160))), Some((Outcome::Unknown, Reason::UnknownPrefect, 76)));
     let failed = mk_failed([mk_ended(3, "Error")], "BackoffLimitExceeded", "").with(|evidence| evidence.flow_run = Sighting::Unseen("x".into()));
     assert_eq!(verdict(&diagnose(&failed, at(200))).map(|(outcome, ..)| outcome), Some(Outcome::Failed));
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Choices, OnReclaim, PoolPlan,
     merge::{Difference, Merged, merge},
-    reading,
+    reading, size_key,
 };
 use crate::model::{identity::SizeName, suggestion};
 
@@ -81,6 +81,13 @@ impl LivePool {
         self.block.as_ref().and_then(|block| block.written.as_ref())
     }
 
+    /// Returns the sizes that the pool offers, and of which nothing says what they come to: each of their runs would crash.
+    #[must_use]
+    pub fn unknown_sizes(&self) -> Vec<&str> {
+        let known = |size: &str| self.block.as_ref().is_some_and(|block| block.sizes.contains_key(&size_key(size)));
+        reading::sizes(&self.template).into_iter().filter(|size| !known(size)).collect()
+    }
+
     /// Returns what the pool says that the map does not: as sbrun wrote it, else as it is; none where nothing says what becomes of a
     /// reclaimed run.
     #[must_use]
@@ -108,11 +115,9 @@ impl LivePool {
             let wanted = plan.template.pointer("/variables/properties/size/default").cloned();
             let path = "variables.properties.size.default".to_owned();
             conflicts.push(Difference { path, there: Some(default.into()), wanted: wanted.clone() });
-            match wanted {
-                Some(wanted) => template["variables"]["properties"]["size"]["default"] = wanted,
-                None => {
-                    drop(template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut).and_then(|size| size.remove("default")))
-                }
+            if let Some(size) = template.pointer_mut("/variables/properties/size").and_then(Value::as_object_mut) {
+                size.remove("default");
+                size.extend(wanted.map(|wanted| ("default".to_owned(), wanted)));
             }
         }
         if edits == Edits::Overwritten {

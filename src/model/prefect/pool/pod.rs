@@ -132,7 +132,7 @@ fn is_cloud(url: &str) -> bool {
 }
 
 fn node_selector(size: &SizeProfile, defaults: &Defaults) -> Value {
-    let mut selector = of_template(defaults, "/spec/template/spec/nodeSelector").filter(|selector| selector.is_object()).unwrap_or_else(|| json!({}));
+    let mut selector = of_template(defaults, "/spec/template/spec/nodeSelector").filter(Value::is_object).unwrap_or_else(|| json!({}));
     for (key, value) in size.placement().node_selector {
         selector[key] = json!(value);
     }

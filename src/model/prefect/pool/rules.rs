@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{merge, reading, template::CONTAINER};
+use super::{live::LivePool, merge, reading, template::CONTAINER};
 use crate::model::{
     instance_map::PLACEMENT_KEY,
     job_template::{DO_NOT_DISRUPT, SAFE_TO_EVICT},
@@ -86,8 +86,11 @@ pub fn broken(template: &Value) -> Vec<String> {
     found
 }
 
-/// Returns the variables of a template by which flows are retried that say nothing of it.
+/// Returns the settings of a pool by which flows are retried that say nothing of it, each as `NAME=value`.
 #[must_use]
-pub fn hidden_retries(template: &Value) -> Vec<(&'static str, &str)> {
-    HIDDEN_RETRIES.into_iter().filter_map(|name| Some((name, reading::variable(template, name)?))).filter(|(_, value)| *value != "0").collect()
+pub fn hidden_retries(live: &LivePool) -> Vec<String> {
+    let of_sizes = || live.block.iter().flat_map(|block| block.sizes.values()).filter_map(|size| size["env"].as_array()).flatten();
+    let of_size = |name: &str| of_sizes().find(|variable| variable["name"] == name).and_then(|variable| variable["value"].as_str());
+    let said = HIDDEN_RETRIES.into_iter().filter_map(|name| Some((name, reading::variable(&live.template, name).or_else(|| of_size(name))?)));
+    said.filter(|(_, value)| *value != "0").map(|(name, value)| format!("{name}={value}")).collect()
 }

@@ -1,6 +1,10 @@
 use serde_json::json;
 
-use super::{merge::merge, *};
+use super::{
+    live::{Edits, LiveBlock, LivePool, User},
+    merge::merge,
+    *,
+};
 
 const MAP: &str = "
 version: 1
@@ -220,10 +224,62 @@ fn edits_are_kept_and_conflicts_are_told() {
     assert!(merged.conflicts.is_empty() && merged.kept.len() == 1, "{merged:?}");
 }
 
+/// Returns the pool that a plan makes.
+fn made(plan: &PoolPlan) -> LivePool {
+    let block = LiveBlock { id: "1".into(), sizes: plan.sizes.clone(), written: Some(plan.template.clone()) };
+    LivePool { kind: "kubernetes".into(), template: plan.template.clone(), block: Some(block) }
+}
+
 #[test]
 fn retries_that_nobody_sees_are_found() {
-    let mut template = planned(MAP).template;
-    assert_eq!(hidden_retries(&template), vec![]);
-    template["variables"]["properties"]["env"]["default"]["PREFECT_FLOWS_DEFAULT_RETRIES"] = json!("3");
-    assert_eq!(hidden_retries(&template), vec![("PREFECT_FLOWS_DEFAULT_RETRIES", "3")]);
+    let mut live = made(&planned(MAP));
+    assert_eq!(hidden_retries(&live), Vec::<String>::new());
+    live.template["variables"]["properties"]["env"]["default"]["PREFECT_FLOWS_DEFAULT_RETRIES"] = json!("3");
+    assert_eq!(hidden_retries(&live), ["PREFECT_FLOWS_DEFAULT_RETRIES=3"]);
+    let of_map = made(&planned(&MAP.replace("TZ: UTC", "PREFECT_FLOW_DEFAULT_RETRIES: 2")));
+    assert_eq!(hidden_retries(&of_map), ["PREFECT_FLOW_DEFAULT_RETRIES=2"]);
+    assert_eq!(hidden_retries(&made(&planned(&MAP.replace("TZ: UTC", "PREFECT_FLOW_DEFAULT_RETRIES: 0")))), Vec::<String>::new());
+}
+
+#[test]
+fn an_update_writes_what_differs_and_nothing_else() {
+    let plan = planned(MAP);
+    let live = made(&plan);
+    let update = live.update(&plan, Edits::Kept);
+    assert!(update.is_empty() && update.is_noted);
+    assert_eq!(live.chosen(None, None), Some(choices()), "what nobody says stays");
+    assert_eq!(live.unknown_sizes(), Vec::<&str>::new());
+    // Only a footprint: the template says it in words, the block in numbers.
+    let next = planned(&MAP.replace("6Gi", "7Gi"));
+    let update = live.update(&next, Edits::Kept);
+    assert!(update.changes_template && update.changes_sizes && !update.shrinks(&live));
+    // Its block is gone: nothing says what a size comes to.
+    let lost = LivePool { block: None, ..live.clone() };
+    assert_eq!(lost.unknown_sizes(), ["small", "xlarge-od"]);
+    let update = lost.update(&plan, Edits::Kept);
+    assert!(update.changes_sizes && !update.changes_template && !update.is_noted);
+}
+
+#[test]
+fn who_would_be_stranded_is_named() {
+    let live = made(&planned(MAP));
+    let smaller = planned(&MAP.replace("xlarge-od", "huge"));
+    let update = live.update(&smaller, Edits::Kept);
+    assert!(update.shrinks(&live));
+    let user = |name: &str, size: Option<&str>| User { what: "deployment", name: name.into(), size: size.map(Into::into) };
+    let users = [user("a/b", Some("xlarge-od")), user("a/c", Some("small")), user("a/d", None)];
+    assert_eq!(update.stranded(&live, &users), ["deployment `a/b` asks for size `xlarge-od`, which would go"]);
+    // While the template is replaced, the sizes of both are there.
+    let meanwhile = update.sizes_meanwhile(&live);
+    assert_eq!(meanwhile.keys().collect::<Vec<_>>(), ["size-huge", "size-small", "size-xlarge-od"]);
+    let without = plan(&map(MAP), "flows", "flows-ns", &Choices { default_size: None, ..choices() }).expect("a pool");
+    let update = live.update(&without, Edits::Kept);
+    assert_eq!(update.stranded(&live, &users), ["deployment `a/d` names no size, and there would be no default"]);
+    // Somebody chose a default by hand that goes.
+    let mut edited = live.clone();
+    edited.template["variables"]["properties"]["size"]["default"] = json!("xlarge-od");
+    let update = edited.update(&smaller, Edits::Kept);
+    assert_eq!(update.conflicts.len(), 1, "{:?}", update.conflicts);
+    assert_eq!(update.template["variables"]["properties"]["size"]["default"], "small");
+    assert!(edited.update(&smaller, Edits::Overwritten).conflicts.is_empty());
 }

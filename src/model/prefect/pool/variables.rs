@@ -1,10 +1,12 @@
 //! The job variables: what a deployment or a run may say, and what it cannot.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{API_KEY, API_URL, AUTH_STRING, Choices, ON_SIGTERM, reading};
 use crate::model::{
-    instance_map::{Defaults, InstanceMap, SizeProfile},
+    instance_map::{Defaults, InstanceMap, Located, SizeProfile},
     job_template::{DO_NOT_DISRUPT, SAFE_TO_EVICT},
     launch_plan::TimeLimits,
 };
@@ -45,7 +47,6 @@ pub(super) fn finished_ttl(own: &Defaults, defaults: &Defaults) -> u64 {
 
 fn properties(map: &InstanceMap, namespace: &str, choices: &Choices) -> Map<String, Value> {
     let defaults = &map.defaults;
-    let optional = |kind: &str, title: &str, description: &str| json!({"anyOf": [{"type": kind}, {"type": "null"}], "default": null, "title": title, "description": description});
     let with_default = |mut property: Value, default: Value| {
         property["default"] = default;
         property
@@ -102,31 +103,45 @@ fn properties(map: &InstanceMap, namespace: &str, choices: &Choices) -> Map<Stri
             "minimum": 0,
             "default": finished_ttl(&Defaults::default(), defaults),
         },
-        "job_watch_timeout_seconds": optional("integer", "Job Watch Timeout Seconds", "Of old workers; current ones do not read it."),
-        "pod_watch_timeout_seconds": {
-            "type": "integer",
-            "title": "Pod Watch Timeout Seconds",
-            "description": "Of old workers, which give up a pod that has no machine after this time; current ones do not read it.",
-            "default": pod_watch_timeout(defaults),
-        },
-        "stream_output": {"type": "boolean", "title": "Stream Output", "description": "Of old workers; current ones do not read it.", "default": true},
         "cluster_config": {
             "anyOf": [{"$ref": "#/definitions/KubernetesClusterConfig"}, {"type": "null"}],
             "default": null,
             "description": "The Kubernetes cluster config to use for job creation.",
         },
     });
-    let image = "The container image of the flow.";
-    found["image"] = match &defaults.image {
-        Some(default) => json!({"type": "string", "title": "Image", "description": image, "default": default.value}),
+    found["image"] = image(defaults);
+    let Value::Object(mut found) = found else { return Map::new() };
+    found.extend(of_old_workers(defaults));
+    found
+}
+
+fn optional(kind: &str, title: &str, description: &str) -> Value {
+    json!({"anyOf": [{"type": kind}, {"type": "null"}], "default": null, "title": title, "description": description})
+}
+
+fn image(defaults: &Defaults) -> Value {
+    let what = "The container image of the flow.";
+    match &defaults.image {
+        Some(default) => json!({"type": "string", "title": "Image", "description": what, "default": default.value}),
         None => {
-            json!({"type": "string", "title": "Image", "description": format!("{image} The instance map names none, so every deployment has to.")})
+            json!({"type": "string", "title": "Image", "description": format!("{what} The instance map names none, so every deployment has to.")})
         }
-    };
-    match found {
-        Value::Object(found) => found,
-        _ => Map::new(),
     }
+}
+
+/// Returns settings that current workers declare and do not read; old ones give a pod up that has no machine in time.
+fn of_old_workers(defaults: &Defaults) -> [(String, Value); 3] {
+    let limits = TimeLimits::default();
+    let or = |said: &Option<Located<Duration>>, otherwise| said.as_ref().map_or(otherwise, |said| said.value);
+    let wait = or(&defaults.queue_timeout, limits.queue_timeout) + or(&defaults.pending_timeout, limits.pending_timeout);
+    let what = "Of old workers; current ones do not read it.";
+    let pod_watch = json!({"type": "integer", "title": "Pod Watch Timeout Seconds", "description": what, "default": wait.as_secs()});
+    let stream = json!({"type": "boolean", "title": "Stream Output", "description": what, "default": true});
+    [
+        ("job_watch_timeout_seconds".to_owned(), optional("integer", "Job Watch Timeout Seconds", what)),
+        ("pod_watch_timeout_seconds".to_owned(), pod_watch),
+        ("stream_output".to_owned(), stream),
+    ]
 }
 
 /// Returns the choice of sizes, with what each of them comes to.
@@ -156,12 +171,6 @@ fn environment(map: &InstanceMap, choices: &Choices) -> Value {
         variables[API_URL] = json!(url.value);
     }
     variables
-}
-
-fn pod_watch_timeout(defaults: &Defaults) -> u64 {
-    let limits = TimeLimits::default();
-    let or = |said: &Option<crate::model::instance_map::Located<std::time::Duration>>, otherwise| said.as_ref().map_or(otherwise, |said| said.value);
-    (or(&defaults.queue_timeout, limits.queue_timeout) + or(&defaults.pending_timeout, limits.pending_timeout)).as_secs()
 }
 
 /// Returns the schema of Prefect's own block for another cluster.

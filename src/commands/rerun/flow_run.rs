@@ -1,0 +1,101 @@
+//! Running a flow run of Prefect again: the same run, so that its history stays in one place, at another size where one is asked for.
+
+use serde_json::Value;
+
+use super::RerunArgs;
+use crate::{
+    commands::{
+        context::Context,
+        interrupt::Interruptions,
+        submit::{
+            deployment::check_size,
+            launch::{LaunchOptions, Launched, to_the_end},
+            result_file::ResultFile,
+        },
+    },
+    environment::now,
+    error::{Error, Result},
+    follow::{Detail, FollowOptions, RunningJob, cluster::ClusterJob},
+    kubernetes::connect::Cluster,
+    model::{
+        diagnose::diagnose,
+        evidence::Evidence,
+        exit_code::ExitCode,
+        launch_plan::{LaunchPlan, OnInterrupt},
+        node_group::Sighting,
+        prefect::flow_run::{FlowRunRecord, SIZE_VARIABLE, StateType},
+    },
+    output::{
+        ui::{Format, Ui},
+        view::{follow::FollowView, report::JobReport, submitted},
+    },
+};
+
+/// How long after the decision a run is due: its size has to be changed before a worker takes it up, and can be only once it is scheduled.
+const DUE_IN: jiff::SignedDuration = jiff::SignedDuration::from_secs(4);
+
+/// Runs a worker's run again. It must have ended.
+pub(super) async fn rerun(
+    arguments: &RerunArgs,
+    mut evidence: Evidence,
+    mut handle: ClusterJob,
+    options: LaunchOptions,
+    context: &Context,
+    ui: &mut Ui,
+    results: &ResultFile,
+) -> Result<ExitCode> {
+    handle.observe(&mut evidence, Detail::Basic).await?;
+    let server = context.required_prefect()?;
+    let Some(record) = evidence.flow_run.value().cloned() else {
+        let why = evidence.flow_run.obstacle().unwrap_or("the Prefect API does not know its flow run").to_owned();
+        return Err(Error::failed(format!("`{}` cannot be run again: {why}", evidence.name())));
+    };
+    let run = &record.run;
+    if !run.state.kind.is_terminal() {
+        return Err(Error::failed(format!("flow run `{}` is {} and has not ended", run.name, run.state.name))
+            .hinted(format!("end it first: sbrun cancel {}", run.id)));
+    }
+    let pool_name =
+        run.work_pool.clone().ok_or_else(|| Error::failed(format!("flow run `{}` is of no work pool, so nobody would take it up", run.name)))?;
+    let gone = || Error::rejected(format!("the work pool `{pool_name}` of flow run `{}` does not exist any more", run.name));
+    let pool = server.work_pool_and_workers(&pool_name).await?.ok_or_else(gone)?;
+    check_size(&pool, arguments.size.as_deref())?;
+    server.schedule_again(&run.id, now() + DUE_IN).await?;
+    if let Some(size) = &arguments.size {
+        let mut variables = run.job_variables.clone();
+        variables.insert(SIZE_VARIABLE.to_owned(), Value::from(size.clone()));
+        server.set_job_variables(&run.id, &variables).await?;
+    }
+    let again = server.flow_run(&run.id).await?.ok_or_else(|| Error::failed(format!("flow run `{}` was deleted just now", run.name)))?;
+    let size = again.size().map(ToOwned::to_owned);
+    let record = FlowRunRecord { run: again, pool: Some(pool), ..record };
+    if ui.format() == Format::Name {
+        ui.line(&record.run.id)?;
+    }
+    let block = submitted::flow_run_block(&record, size.as_deref(), false, ui.painter());
+    ui.status(&block);
+    let evidence = Evidence { flow_run: Sighting::Seen { value: record.clone(), at: now() }, ..Evidence::default() };
+    if options.detach {
+        let report = JobReport::new(&evidence, &diagnose(&evidence, now()));
+        return Launched::Detached(Box::new(report)).conclude(ui, results);
+    }
+    let cluster = handle.cluster().clone();
+    let by = context.user(Some(&cluster)).await.name;
+    let without_terminal = if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach };
+    let controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: by.clone() }.listen()?;
+    let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment);
+    let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
+    to_the_end(&mut job, evidence, FollowOptions::new(by), controls, view, ui).await?.conclude(ui, results)
+}
+
+/// Opens the run of a tracked launch again, for its next Job.
+///
+/// # Errors
+/// When the API cannot be asked: without the run in Prefect the engine has nothing to run.
+pub(super) async fn reopen(plan: &LaunchPlan, cluster: &Cluster, context: &Context) -> Result<()> {
+    let Some(tracking) = &plan.tracking else { return Ok(()) };
+    let server = context.required_prefect()?;
+    let message = format!("started again by {} with sbrun, as Job {}", plan.user.name, plan.name);
+    server.correct_state(&tracking.flow_run, StateType::Pending, "Submitting", &message).await?;
+    server.note_job(&tracking.flow_run, &cluster.namespace, plan.name.as_str()).await
+}
