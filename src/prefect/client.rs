@@ -36,9 +36,9 @@ type Transport = BoxCloneSyncService<Request<Full<Bytes>>, http::Response<Incomi
 /// For TCP alone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one try may take. A server on SQLite under load takes seconds.
-const ATTEMPT: Duration = Duration::from_secs(15);
+const ATTEMPT: Duration = Duration::from_secs(30);
 /// How long a call is repeated while a command starts or answers a question.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The first pause, on average half of it; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, also where the server asks for a longer one.

@@ -80,6 +80,8 @@ impl Prefect {
         environment(&mut command, folder.path());
         command.args(["server", "start", "--no-ui", "--host", "127.0.0.1", "--port", &port.to_string()]);
         command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false");
+        // It writes for as long as half a minute on a busy machine, and whoever else wants to waits for SQLite meanwhile.
+        command.env("PREFECT_API_BLOCKS_REGISTER_ON_START", "false");
         let server = command.stdin(Stdio::piped()).stdout(File::create(folder.path().join("server.out")).unwrap()).spawn().unwrap();
         let prefect = Self { python, port, folder, forwards: Mutex::default(), _server: server };
         let start = Instant::now();

@@ -140,9 +140,7 @@ fn out_of_memory(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &T
     if code == 0 || !itself && (neighbour.is_none() || code != 137) {
         return None;
     }
-    let limit = inquiry.footprint().memory;
-    let peak = attempt.peak_memory.map(|peak| format!(", peak {}", crate::model::quantity::Memory(peak))).unwrap_or_default();
-    let limit = if limit.0 > 0 { format!("its memory limit of {limit}{peak}") } else { "its memory limit".to_owned() };
+    let limit = memory_limit(inquiry, attempt);
     let (reason, summary) = if code == 137 && termination.reason == "OOMKilled" || !itself {
         (Reason::FlowOutOfMemory, format!("the flow was killed at {limit}"))
     } else if code == 137 {
@@ -153,6 +151,27 @@ fn out_of_memory(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, termination: &T
     let cause = Cause::new(reason, summary).proven_by([exit_proof(attempt, termination)]).advising(larger_size(inquiry));
     let end = End::new(Outcome::OutOfMemory, cause, termination.finished);
     Some(if code == 137 { end } else { end.with_code(code) })
+}
+
+/// Returns `its memory limit of 2 GiB, peak 1.9 GiB`.
+fn memory_limit(inquiry: &Inquiry<'_>, attempt: &AttemptRecord) -> String {
+    let limit = inquiry.footprint().memory;
+    let peak = attempt.peak_memory.map(|peak| format!(", peak {}", crate::model::quantity::Memory(peak))).unwrap_or_default();
+    if limit.0 > 0 { format!("its memory limit of {limit}{peak}") } else { "its memory limit".to_owned() }
+}
+
+/// Returns the end of a flow below a supervisor that ended with 0 although a process was killed at the memory limit: whether that was the
+/// flow itself only the supervisor's word tells.
+pub(super) fn supervised_out_of_memory(inquiry: &Inquiry<'_>, attempt: &AttemptRecord, is_flow_itself: bool) -> Option<End> {
+    let termination = attempt.termination().filter(|termination| termination.reason == "OOMKilled" || attempt.out_of_memory_kills > 0)?;
+    let limit = memory_limit(inquiry, attempt);
+    let (reason, summary) = if is_flow_itself {
+        (Reason::FlowOutOfMemory, format!("the flow was killed at {limit}"))
+    } else {
+        (Reason::FlowChildOutOfMemory, format!("a process of the flow was killed at {limit}, and the flow failed"))
+    };
+    let cause = Cause::new(reason, summary).proven_by([exit_proof(attempt, termination)]).advising(larger_size(inquiry));
+    Some(End::new(Outcome::OutOfMemory, cause, termination.finished))
 }
 
 fn larger_size(inquiry: &Inquiry<'_>) -> Vec<String> {

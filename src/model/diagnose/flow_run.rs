@@ -94,7 +94,8 @@ fn proof(record: &FlowRunRecord) -> Proof {
 
 /// Returns how the flow's own failure is told: at its memory limit the pod says so.
 fn failed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
-    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome == Outcome::OutOfMemory) {
+    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, false);
+    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome == Outcome::OutOfMemory).or_else(killed) {
         return with_state(end, record);
     }
     let said = record.run.state.message.as_ref().map_or_else(String::new, |message| format!(": {}", inline(message)));
@@ -127,8 +128,9 @@ fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     if let Some(ending) = ending(inquiry, record) {
         return with_state(deadline::by_ending(inquiry, ending), record);
     }
-    // A process that ended with 0 has told nobody of its crash.
-    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded) {
+    // A supervisor that ended with 0 has told Prefect what became of the flow below it.
+    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, true);
+    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded).or_else(killed) {
         return with_state(end, record);
     }
     let message = record.run.state.message.as_deref().unwrap_or_default();

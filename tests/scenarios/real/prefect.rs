@@ -10,6 +10,7 @@ use crate::common::{
     sandbox::Output,
 };
 
+mod again;
 mod cloud;
 mod pool;
 mod tracked;

@@ -46,6 +46,18 @@ fn a_crash_is_held_and_then_judged_by_the_pod() {
 }
 
 #[test]
+fn a_supervisor_ends_well_although_its_flow_was_killed() {
+    let oom = |kind, name| {
+        let evidence = with_state(mk_complete(), kind, name, "Process exited with status code: -9", 100);
+        let killed = evidence.with(|evidence| evidence.attempts = vec![mk_ended(0, "OOMKilled").with(|attempt| attempt.phase = "Succeeded".into())]);
+        verdict(&diagnose(&killed, at(145)))
+    };
+    assert_eq!(oom(StateType::Crashed, "Crashed"), Some((Outcome::OutOfMemory, Reason::FlowOutOfMemory, 137)));
+    assert_eq!(oom(StateType::Failed, "Failed"), Some((Outcome::OutOfMemory, Reason::FlowChildOutOfMemory, 137)));
+    assert_eq!(oom(StateType::Completed, "Completed"), Some((Outcome::Succeeded, Reason::FlowSucceeded, 0)));
+}
+
+#[test]
 fn a_process_that_died_unseen_is_not_waited_for() {
     let running = with_state(mk_complete(), StateType::Running, "Running", "", 50);
     let story = diagnose(&running, at(110));
