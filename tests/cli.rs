@@ -4,4 +4,5 @@ mod bad_input;
 mod help;
 mod local;
 mod nodes;
+mod prefect;
 mod set_up;

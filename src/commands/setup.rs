@@ -150,6 +150,9 @@ pub async fn setup(arguments: &SetupArgs, context: &Context, ui: &mut Ui) -> Res
         ui.status(&words);
     }
     ui.status("apply it: the same command with `--apply`, or `| kubectl apply --server-side -f -`");
+    if setup.worker.is_some() && !parts.contains(&manifests::Part::Worker) {
+        ui.status("the Prefect worker of the map's work pool is a part of its own: sbrun setup worker");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -263,10 +263,16 @@ pub(crate) fn announced(command: &mut Command) -> (Child, Value) {
 
 /// Waits until `holds`, for a minute at most.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    within(Duration::from_secs(60), what, holds);
+}
+
+/// Waits until `holds`, for so long at most.
+#[track_caller]
+pub(crate) fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+        assert!(start.elapsed() < limit, "waited {} s for {what}", limit.as_secs());
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,7 +1,7 @@
 //! A real Prefect server, started once for this process and gone with it, and real Kubernetes workers: one for each namespace that wants it.
 //!
 //! `tests/run` makes the Python environment of the pinned versions (`tests/prefect/requirements.txt`) and the image in which flows run, and
-//! names them in variables. The server keeps its state in SQLite in the folder of the tests and listens on this machine alone; pods of tier
+//! names them in variables. The server keeps its state in memory and listens on this machine alone; pods of tier
 //! real, and workers of their clusters, reach it at an address of their own network ([`POD_API`]), as they would a server in their cluster.
 //! A worker has a ServiceAccount with exactly the Role that `sbrun setup access` makes.
 
@@ -28,6 +28,9 @@ pub(crate) const POD_API: &str = "http://10.96.0.1:4200/api";
 pub(crate) const IMAGE: &str = "prefect:3";
 /// What a flow needs: an interpreter with Prefect takes half of it.
 pub(crate) const MEMORY: &str = "512Mi";
+/// Where the server keeps its state: in memory, by one connection. With a file it has several, and when many requests come at a time it may
+/// happen that one holds SQLite's lock while it waits for another: for a minute the server answers nobody, or with 503.
+const DATABASE: &str = "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same_thread=false";
 /// The ServiceAccount of a worker: the one that `sbrun setup` assumes.
 const WORKER_ACCOUNT: &str = "prefect-worker";
 
@@ -79,8 +82,8 @@ impl Prefect {
         let mut command = script(&python, "run.py", &log);
         environment(&mut command, folder.path());
         command.args(["server", "start", "--no-ui", "--host", "127.0.0.1", "--port", &port.to_string()]);
-        command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false");
-        // It writes for as long as half a minute on a busy machine, and whoever else wants to waits for SQLite meanwhile.
+        command.env("PREFECT_SERVER_ANALYTICS_ENABLED", "false").env("PREFECT_SERVER_DATABASE_CONNECTION_URL", DATABASE);
+        // It writes for as long as half a minute on a busy machine, and whoever else wants to waits meanwhile.
         command.env("PREFECT_API_BLOCKS_REGISTER_ON_START", "false");
         let server = command.stdin(Stdio::piped()).stdout(File::create(folder.path().join("server.out")).unwrap()).spawn().unwrap();
         let prefect = Self { python, port, folder, forwards: Mutex::default(), _server: server };
@@ -107,7 +110,7 @@ impl Prefect {
         let (mut status, mut text) = request(&self.host(), method, &format!("/api{path}"), body).unwrap();
         for _ in 0..20 {
             if status != 503 {
-                break; // else SQLite is locked
+                break; // else it is too busy
             }
             std::thread::sleep(Duration::from_millis(200));
             (status, text) = request(&self.host(), method, &format!("/api{path}"), body).unwrap();
@@ -162,22 +165,25 @@ impl Prefect {
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         let worker = Worker { child, log };
-        eventually("the worker", || {
-            let workers = self.call("POST", &format!("/work_pools/{pool}/workers/filter"), &json!({}));
-            workers.as_array().unwrap().iter().any(|worker| worker["status"] == "ONLINE")
-        });
+        eventually("the worker", || self.is_worked(pool));
         worker
     }
 
-    /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, and says where pods find
-    /// the server; its sandbox knows the server. Returns the name of a work pool that sbrun made of the map.
+    /// Returns whether a worker of a pool is online.
+    pub(crate) fn is_worked(&self, pool: &str) -> bool {
+        let workers = self.call("POST", &format!("/work_pools/{pool}/workers/filter"), &json!({}));
+        workers.as_array().unwrap().iter().any(|worker| worker["status"] == "ONLINE")
+    }
+
+    /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, says where pods find the
+    /// server and names the work pool; its sandbox knows the server. Returns the pool, which sbrun made of the map.
     pub(crate) fn team(&self, namespace: &mut Namespace, on_reclaim: &str) -> String {
-        self.reach_from(namespace.cluster);
+        let prefect = format!("version: 1\nprefect: {{api_url: '{}', work_pool: {}}}\n", self.reach_from(namespace.cluster), namespace.name);
         let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-        let map = map.replace("version: 1\n", &format!("version: 1\nprefect: {{api_url: '{POD_API}'}}\n"));
-        namespace.sandbox.write("instance-map.yaml", map.replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}")));
+        let map = map.replace("version: 1\n", &prefect).replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}"));
+        namespace.sandbox.write("instance-map.yaml", map);
         namespace.sandbox.set("PREFECT_API_URL", self.api());
-        namespace.sandbox.command(["prefect", "pool", "create", &namespace.name, "--on-reclaim", on_reclaim]).success();
+        namespace.sandbox.command(["prefect", "pool", "create", "--on-reclaim", on_reclaim]).success();
         namespace.name.clone()
     }
 
@@ -196,14 +202,17 @@ impl Prefect {
 
     /// Creates a deployment, called as its pool, of a flow of `tests/prefect/flows.py`; returns its id.
     pub(crate) fn deployment(&self, pool: &str, flow: &str, job_variables: &Value) -> String {
+        self.deployment_with(pool, flow, &json!({"job_variables": job_variables}))
+    }
+
+    /// Creates a deployment of which `more` says more: `job_variables`, `parameters`, `schedules`.
+    pub(crate) fn deployment_with(&self, pool: &str, flow: &str, more: &Value) -> String {
         let flow_id = self.call("POST", "/flows/", &json!({"name": flow}))["id"].clone();
         let set_directory = json!({"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flows"}});
-        let deployment = self.call(
-            "POST",
-            "/deployments/",
-            &json!({"name": pool, "flow_id": flow_id, "work_pool_name": pool, "entrypoint": format!("flows.py:{flow}"), "pull_steps": [set_directory],
-                "job_variables": job_variables, "enforce_parameter_schema": false}),
-        );
+        let mut deployment = json!({"name": pool, "flow_id": flow_id, "work_pool_name": pool, "entrypoint": format!("flows.py:{flow}"),
+            "pull_steps": [set_directory], "enforce_parameter_schema": false});
+        deployment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let deployment = self.call("POST", "/deployments/", &deployment);
         deployment["id"].as_str().unwrap().to_owned()
     }
 
@@ -215,6 +224,12 @@ impl Prefect {
     /// Returns a flow run.
     pub(crate) fn flow_run(&self, id: &str) -> Value {
         self.call("GET", &format!("/flow_runs/{id}"), &Value::Null)
+    }
+
+    /// Returns the runs of a pool, planned ones included, the last to start first.
+    pub(crate) fn runs_of(&self, pool: &str) -> Vec<Value> {
+        let filter = json!({"work_pools": {"name": {"any_": [pool]}}, "sort": "EXPECTED_START_TIME_DESC"});
+        self.call("POST", "/flow_runs/filter", &filter).as_array().unwrap().clone()
     }
 
     /// Returns the names of the states that a flow run was in, the first first.

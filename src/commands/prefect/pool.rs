@@ -148,6 +148,8 @@ struct Outcome {
     changes: Changes,
     kept_edits: Vec<Edit>,
     conflicts: Vec<Edit>,
+    /// Who could launch no run any more, in sentences.
+    stranded: Vec<String>,
 }
 
 /// A part of the template that somebody edited, as a document.
@@ -189,7 +191,7 @@ async fn create(arguments: &CreateArgs, context: &Context, ui: &mut Ui) -> Resul
     changes.add(&pool_object(&name), None, None, &plan.template)?;
     changes.add(&block_object(&plan.block), None, None, &Value::Object(plan.sizes))?;
     changes.applied = true;
-    let outcome = Outcome { work_pool: name.clone(), changes, kept_edits: Vec::new(), conflicts: Vec::new() };
+    let outcome = Outcome { work_pool: name.clone(), changes, kept_edits: Vec::new(), conflicts: Vec::new(), stranded: Vec::new() };
     ui.show(&outcome, |_| outcome.changes.outcome(), || vec![name.clone()])?;
     if ui.is_for_people() {
         ui.status(&format!("├─ look      sbrun prefect pool show {name}\n├─ worker    sbrun setup worker\n└─ check     sbrun doctor"));
@@ -325,13 +327,14 @@ async fn write_block(server: &Server, plan: &PoolPlan, live: &LivePool, update: 
 }
 
 fn outcome(change: &Change) -> Result<Outcome> {
-    let Change { plan, live, update, .. } = change;
+    let Change { plan, live, update, stranded, .. } = change;
     let mut changes = Changes::new();
     changes.add(&pool_object(&plan.name), None, Some(&live.template), &update.template)?;
     let sizes = live.block.as_ref().map(|block| Value::Object(block.sizes.clone()));
     changes.add(&block_object(&plan.block), None, sizes.as_ref(), &Value::Object(update.sizes.clone()))?;
     let edits = |differences: &[Difference]| differences.iter().map(Edit::from).collect();
-    Ok(Outcome { work_pool: plan.name.clone(), changes, kept_edits: edits(&update.kept), conflicts: edits(&update.conflicts) })
+    let (kept_edits, conflicts) = (edits(&update.kept), edits(&update.conflicts));
+    Ok(Outcome { work_pool: plan.name.clone(), changes, kept_edits, conflicts, stranded: stranded.clone() })
 }
 
 impl From<&Difference> for Edit {

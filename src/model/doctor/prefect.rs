@@ -223,7 +223,12 @@ fn rights(prefect: &PrefectSurvey, findings: &mut Findings<'_>) {
         Sighting::Seen { value, .. } => {
             let one = |missing: &MissingRight| format!("{} `{}`", missing.verbs.join("/"), missing.right.resource);
             let message = format!("it may not {}", value.iter().map(one).collect::<Vec<_>>().join(", "));
-            findings.bad(Severity::Error, Check::PrefectRights, &subject, message).mended_by("sbrun setup access --apply");
+            // Where a worker is at work all the same, it is another account's.
+            let works = prefect.workers.value().is_some_and(|workers| workers.iter().any(|worker| worker.is_online));
+            let severity = if works { Severity::Warning } else { Severity::Error };
+            findings
+                .bad(severity, Check::PrefectRights, &subject, message)
+                .mended_by("sbrun setup access --apply, with `--worker-service-account` if its worker has another one");
         }
         Sighting::Unseen(why) => findings.unknown(Check::PrefectRights, &subject, why),
         Sighting::NotAsked | Sighting::Absent { .. } => {}

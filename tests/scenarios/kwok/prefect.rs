@@ -154,7 +154,8 @@ fn a_size_in_use_does_not_go() {
     pool.map("  small: {footprint: {cpu: 100m, memory: 128Mi}}\n", "");
     let refused = pool.sbrun(&["update", "--yes"], 78);
     assert!(refused.contains(&format!("deployment `etl-{}/{name}` asks for size `xlarge-od`", pool.name())), "{refused}");
-    assert!(pool.sbrun(&["diff"], 1).contains("asks for size `xlarge-od`"));
+    let told = pool.namespace.sandbox.command(["prefect", "pool", "diff", "-o", "json"]).exits(1).json();
+    assert_eq!(told["stranded"].as_array().map(Vec::len), Some(1), "{told:#}");
     // A run that has been scheduled at that size counts, too.
     let deployment =
         pool.prefect.call("GET", &format!("/deployments/name/etl-{}/{name}", pool.name()), NO_TEMPLATE)["id"].as_str().unwrap().to_owned();

@@ -67,10 +67,17 @@ fn an_old_server_and_a_missing_worker_are_told() {
     assert_eq!(changed(offline), ["error Prefect.Worker work pool flows: none of its workers is online: `w`"]);
     assert_eq!(changed(|prefect| prefect.is_paused = true), ["warning Prefect.Worker work pool flows: it is paused"]);
     let right = MissingRight { right: access::WORKER[0], namespace: Some("flows".into()), verbs: vec!["create", "delete"], needed: true };
+    let words = "Prefect.Rights ServiceAccount flows/prefect-worker: it may not create/delete `jobs`";
     assert_eq!(
-        changed(|prefect| prefect.missing_rights = seen(vec![right])),
-        ["error Prefect.Rights ServiceAccount flows/prefect-worker: it may not create/delete `jobs`"]
+        changed(|prefect| prefect.missing_rights = seen(vec![right.clone()])),
+        [format!("warning {words}")],
+        "another account's worker is online"
     );
+    let without_worker = changed(|prefect| {
+        prefect.missing_rights = seen(vec![right]);
+        prefect.workers = seen(Vec::new());
+    });
+    assert_eq!(without_worker[0], format!("error {words}"));
 }
 
 #[test]
