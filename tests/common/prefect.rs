@@ -162,22 +162,26 @@ impl Prefect {
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         let worker = Worker { child, log };
-        eventually("the worker", || {
-            let workers = self.call("POST", &format!("/work_pools/{pool}/workers/filter"), &json!({}));
-            workers.as_array().unwrap().iter().any(|worker| worker["status"] == "ONLINE")
-        });
+        eventually("the worker", || self.is_worked(pool));
         worker
     }
 
-    /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, and says where pods find
-    /// the server; its sandbox knows the server. Returns the name of a work pool that sbrun made of the map.
+    /// Returns whether a worker of a pool is online.
+    pub(crate) fn is_worked(&self, pool: &str) -> bool {
+        let workers = self.call("POST", &format!("/work_pools/{pool}/workers/filter"), &json!({}));
+        workers.as_array().unwrap().iter().any(|worker| worker["status"] == "ONLINE")
+    }
+
+    /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, says where pods find the
+    /// server and names the work pool; its sandbox knows the server. Returns the pool, which sbrun made of the map.
     pub(crate) fn team(&self, namespace: &mut Namespace, on_reclaim: &str) -> String {
         self.reach_from(namespace.cluster);
+        let prefect = format!("version: 1\nprefect: {{api_url: '{POD_API}', work_pool: {}}}\n", namespace.name);
         let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
-        let map = map.replace("version: 1\n", &format!("version: 1\nprefect: {{api_url: '{POD_API}'}}\n"));
-        namespace.sandbox.write("instance-map.yaml", map.replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}")));
+        let map = map.replace("version: 1\n", &prefect).replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}"));
+        namespace.sandbox.write("instance-map.yaml", map);
         namespace.sandbox.set("PREFECT_API_URL", self.api());
-        namespace.sandbox.command(["prefect", "pool", "create", &namespace.name, "--on-reclaim", on_reclaim]).success();
+        namespace.sandbox.command(["prefect", "pool", "create", "--on-reclaim", on_reclaim]).success();
         namespace.name.clone()
     }
 
@@ -196,14 +200,17 @@ impl Prefect {
 
     /// Creates a deployment, called as its pool, of a flow of `tests/prefect/flows.py`; returns its id.
     pub(crate) fn deployment(&self, pool: &str, flow: &str, job_variables: &Value) -> String {
+        self.deployment_with(pool, flow, &json!({"job_variables": job_variables}))
+    }
+
+    /// Creates a deployment of which `more` says more: `job_variables`, `parameters`, `schedules`.
+    pub(crate) fn deployment_with(&self, pool: &str, flow: &str, more: &Value) -> String {
         let flow_id = self.call("POST", "/flows/", &json!({"name": flow}))["id"].clone();
         let set_directory = json!({"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flows"}});
-        let deployment = self.call(
-            "POST",
-            "/deployments/",
-            &json!({"name": pool, "flow_id": flow_id, "work_pool_name": pool, "entrypoint": format!("flows.py:{flow}"), "pull_steps": [set_directory],
-                "job_variables": job_variables, "enforce_parameter_schema": false}),
-        );
+        let mut deployment = json!({"name": pool, "flow_id": flow_id, "work_pool_name": pool, "entrypoint": format!("flows.py:{flow}"),
+            "pull_steps": [set_directory], "enforce_parameter_schema": false});
+        deployment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let deployment = self.call("POST", "/deployments/", &deployment);
         deployment["id"].as_str().unwrap().to_owned()
     }
 
@@ -215,6 +222,12 @@ impl Prefect {
     /// Returns a flow run.
     pub(crate) fn flow_run(&self, id: &str) -> Value {
         self.call("GET", &format!("/flow_runs/{id}"), &Value::Null)
+    }
+
+    /// Returns the runs of a pool, planned ones included, the last to start first.
+    pub(crate) fn runs_of(&self, pool: &str) -> Vec<Value> {
+        let filter = json!({"work_pools": {"name": {"any_": [pool]}}, "sort": "EXPECTED_START_TIME_DESC"});
+        self.call("POST", "/flow_runs/filter", &filter).as_array().unwrap().clone()
     }
 
     /// Returns the names of the states that a flow run was in, the first first.

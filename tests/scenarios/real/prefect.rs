@@ -94,7 +94,7 @@ fn a_run_of_a_deployment_is_followed_to_its_end() {
     let (team, _worker) = Team::with_worker();
     let output = team.submit(&["-s", "small", "-p", "seconds=2"]).exits(0);
     assert!(output.text().contains("started on ") && output.text().contains("done on "), "{output}");
-    let run = newest_run(&team.pool);
+    let run = prefect().runs_of(&team.pool).remove(0);
     assert_eq!(run["job_variables"]["size"], "small", "{run:#}");
     team.agree(run["id"].as_str().unwrap(), "COMPLETED", "succeeded", "Flow.Succeeded");
     assert_eq!(team.namespace.objects("jobs").len(), 1);
@@ -103,18 +103,12 @@ fn a_run_of_a_deployment_is_followed_to_its_end() {
     assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"]["memory"], "512Mi", "{pod:#}");
 }
 
-/// Returns the newest run of a pool.
-fn newest_run(pool: &str) -> Value {
-    let filter = json!({"work_pools": {"name": {"any_": [pool]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1});
-    prefect().call("POST", "/flow_runs/filter", &filter)[0].clone()
-}
-
 #[test]
 fn a_failed_run_is_told_by_its_state_though_its_job_is_complete() {
     let (team, _worker) = Team::with_worker();
     let report = team.submit(&["-s", "small", "-p", "fail=true", "-o", "json"]).exits(1).json();
     assert_eq!((&report["outcome"], &report["reason"]), (&json!("failed"), &json!("Flow.Failed")), "{report:#}");
-    let run = newest_run(&team.pool);
+    let run = prefect().runs_of(&team.pool).remove(0);
     let story = team.agree(run["id"].as_str().unwrap(), "FAILED", "failed", "Flow.Failed");
     assert!(story["summary"].as_str().unwrap().contains("the numbers do not add up"), "{story:#}");
     let job = &team.namespace.objects("jobs")[0];
@@ -143,10 +137,19 @@ fn a_running_run_is_cancelled_by_its_own_process() {
     let (team, _worker) = Team::with_worker();
     let mut follower = team.namespace.sandbox.start(["submit", "--deployment", &team.deployment, "-s", "small", "-p", "seconds=300"]);
     follower.until("step 1 on ");
-    let run = newest_run(&team.pool)["id"].as_str().unwrap().to_owned();
+    let run = prefect().runs_of(&team.pool).remove(0)["id"].as_str().unwrap().to_owned();
     team.namespace.sandbox.command(["cancel", &run]).success();
     drop(follower.finish().exits(143).says(&["cancelled"]));
     team.agree(&run, "CANCELLED", "cancelled", "Cancelled.ByUser");
+}
+
+#[test]
+fn a_run_beyond_its_memory_is_told_by_its_pod() {
+    let (team, _worker) = Team::with_worker();
+    let report = team.submit(&["-s", "small", "-p", "memory_mib=700", "-o", "json"]).exits(137).json();
+    assert_eq!((&report["outcome"], &report["reason"]), (&json!("out_of_memory"), &json!("Flow.OutOfMemory")), "{report:#}");
+    let run = prefect().runs_of(&team.pool).remove(0)["id"].as_str().unwrap().to_owned();
+    team.agree(&run, "CRASHED", "out_of_memory", "Flow.OutOfMemory");
 }
 
 #[test]
