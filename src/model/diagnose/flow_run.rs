@@ -153,6 +153,11 @@ fn crashed_own(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
     }
 }
 
+/// Returns whether the run of a worker's Job has not ended by Prefect's account: a verdict on its last Job was one of an earlier start.
+pub(super) fn goes_on(inquiry: &Inquiry<'_>) -> bool {
+    !is_own(inquiry) && inquiry.flow_run().is_some_and(|record| !record.run.state.kind.is_terminal())
+}
+
 /// Returns whether the Job is sbrun's own.
 fn is_own(inquiry: &Inquiry<'_>) -> bool {
     inquiry.job().is_some_and(|job| job.maker == Maker::Sbrun)

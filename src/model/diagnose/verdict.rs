@@ -35,7 +35,9 @@ pub(super) enum Standing {
 /// Returns whether the job is over. A verdict that a follower left on the Job stands, so that all followers agree;
 /// only `unknown` gives way to what is known now.
 pub(super) fn standing(inquiry: &Inquiry<'_>) -> Standing {
-    let kept = inquiry.job().and_then(|job| job.verdict.as_deref());
+    // A flow run that goes on has been started again since.
+    let goes_on = flow_run::goes_on(inquiry);
+    let kept = inquiry.job().and_then(|job| job.verdict.as_deref()).filter(|_| !goes_on);
     if let Some(kept) = kept.filter(|kept| kept.outcome != Outcome::Unknown) {
         return Standing::Over(Box::new(kept.clone()));
     }
