@@ -178,7 +178,8 @@ impl Prefect {
     /// Makes a namespace one of a team with Prefect: its instance map is for the image and the memory that flows need, says where pods find the
     /// server and names the work pool; its sandbox knows the server. Returns the pool, which sbrun made of the map.
     pub(crate) fn team(&self, namespace: &mut Namespace, on_reclaim: &str) -> String {
-        let prefect = format!("version: 1\nprefect: {{api_url: '{}', work_pool: {}}}\n", self.reach_from(namespace.cluster), namespace.name);
+        self.reach_from(namespace.cluster);
+        let prefect = format!("version: 1\nprefect: {{api_url: '{POD_API}', work_pool: {}}}\n", namespace.name);
         let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
         let map = map.replace("version: 1\n", &prefect).replace("python:3", IMAGE).replace("memory: 128Mi", &format!("memory: {MEMORY}"));
         namespace.sandbox.write("instance-map.yaml", map);
