@@ -71,7 +71,8 @@ fn a_worker_runs_a_deployment_in_a_container() {
     namespace.map(&["small", "large"], "");
     let pool = prefect.sized_pool(&namespace, &["small", "large"]);
     let _worker = prefect.worker(&namespace, &pool);
-    let deployment = prefect.deployment(&pool, "work", &json!({}));
+    // Without requests it would get no processor time beside pods that have some.
+    let deployment = prefect.deployment(&pool, "work", &json!({"cpu_request": "100m", "memory_request": "512Mi"}));
 
     let run = prefect.run(&deployment, &json!({"parameters": {"seconds": 1}}));
     let ended = prefect.until(&run, "Completed");
