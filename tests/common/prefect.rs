@@ -10,7 +10,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock},
+    sync::{Condvar, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,33 @@ pub(crate) struct Prefect {
 pub(crate) struct Worker {
     child: Child,
     log: PathBuf,
+    _seat: Seat,
+}
+
+/// How many tests may run flows of Prefect at the same time: every process of it takes seconds of a processor to start, and more of them
+/// than there are processors only keep each other from starting in time.
+const SEATS: usize = 2;
+
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// The right to run flows, until it is dropped.
+pub(crate) struct Seat(());
+
+impl Seat {
+    /// Waits for a seat.
+    pub(crate) fn take() -> Self {
+        let (taken, freed) = &TAKEN;
+        let mut taken = freed.wait_while(taken.lock().unwrap(), |taken| *taken >= SEATS).unwrap();
+        *taken += 1;
+        Self(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap() -= 1;
+        TAKEN.1.notify_one();
+    }
 }
 
 static SERVER: OnceLock<Prefect> = OnceLock::new();
@@ -146,6 +173,7 @@ impl Prefect {
 
     /// Starts a worker with these further variables.
     pub(crate) fn worker_with(&self, namespace: &Namespace, pool: &str, variables: &[(&str, &str)]) -> Worker {
+        let seat = Seat::take();
         let api = self.reach_from(namespace.cluster);
         let home = self.folder.path().join(format!("worker-{pool}"));
         std::fs::create_dir_all(&home).unwrap();
@@ -164,7 +192,7 @@ impl Prefect {
         command.envs(variables.iter().copied());
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
-        let worker = Worker { child, log };
+        let worker = Worker { child, log, _seat: seat };
         eventually("the worker", || self.is_worked(pool));
         worker
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::common::{
     cloud::{CloudNamespace, Group, real_cloud},
     cluster::{Namespace, eventually, within},
-    prefect::{IMAGE, Worker, prefect},
+    prefect::{IMAGE, Seat, Worker, prefect},
 };
 
 /// How long a Deployment may take to work on a machine that starts for it.
@@ -58,6 +58,7 @@ fn await_rest(group: &Group) {
 /// All of a team's cluster by sbrun: namespace, rights, policy, worker; then a schedule does the rest.
 #[test]
 fn a_scheduled_run_gets_a_machine_of_its_size_and_leaves_none() {
+    let _seat = Seat::take();
     let (prefect, cloud) = (prefect(), real_cloud());
     let on_demand = cloud.group("prefect-on-demand", &json!({"labels": {}, "taints": {}, "desired": 1}));
     let group = cloud.group("prefect-from-zero", &json!({"spot": true}));

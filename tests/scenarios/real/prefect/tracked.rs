@@ -4,17 +4,18 @@ use serde_json::{Value, json};
 
 use crate::common::{
     cluster::{Namespace, eventually, proves, real},
-    prefect::{POD_API, prefect},
+    prefect::{POD_API, Seat, prefect},
 };
 
 const FLOW: &str = "import os, sys, time\nfrom prefect import flow\n\n@flow(log_prints=True)\ndef etl(seconds: float = 0, fail: bool = False, mib: int = 0):\n    print('started', flush=True)\n    held = bytearray(mib << 20)\n    held[::4096] = b'x' * len(held[::4096])\n    time.sleep(seconds)\n    if fail:\n        raise ValueError('the numbers do not add up')\n    print('done', flush=True)\n\nif __name__ == '__main__':\n    etl()\n";
 
-fn namespace() -> Namespace {
+fn namespace() -> (Namespace, Seat) {
+    let seat = Seat::take();
     let mut namespace = real().namespace();
     namespace.map(&["small", "large"], "");
     prefect().team(&mut namespace, "reschedule");
     namespace.sandbox.write("flow.py", FLOW);
-    namespace
+    (namespace, seat)
 }
 
 /// Returns the only run that a namespace's flows have made: its name is the Job's.
@@ -34,7 +35,7 @@ fn agree(namespace: &Namespace, report: &Value, state: &str, outcome: &str, reas
 
 #[test]
 fn a_flow_that_completes() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let output = namespace.sandbox.command(["submit", "-s", "small", "-p", "seconds=1", "-o", "json", "flow.py"]).exits(0);
     assert!(output.stderr.contains("started") && output.stderr.contains("done"), "{output}");
     let report = output.json();
@@ -50,7 +51,7 @@ fn a_flow_that_completes() {
 
 #[test]
 fn a_flow_that_fails_although_its_process_exits_with_0() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let report = namespace.sandbox.command(["submit", "-s", "small", "-p", "fail=true", "-o", "json", "flow.py"]).exits(1).json();
     agree(&namespace, &report, "FAILED", "failed", "Flow.Failed");
     assert!(report["summary"].as_str().unwrap().contains("the numbers do not add up"), "{report:#}");
@@ -58,7 +59,7 @@ fn a_flow_that_fails_although_its_process_exits_with_0() {
 
 #[test]
 fn a_flow_that_prefect_starts_again() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let flow = "from prefect import flow\nfrom prefect.runtime import flow_run\n\n@flow(log_prints=True)\ndef etl():\n    print('attempt', flow_run.run_count)\n    if flow_run.run_count < 3:\n        raise ValueError('not yet')\n";
     namespace.sandbox.write("flow.py", flow);
     let output = namespace.sandbox.command(["submit", "-s", "small", "--retries", "2", "-o", "json", "flow.py"]).exits(0);
@@ -68,7 +69,7 @@ fn a_flow_that_prefect_starts_again() {
 
 #[test]
 fn a_flow_that_runs_out_of_memory() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let report = namespace.sandbox.command(["submit", "-s", "small", "-p", "mib=2000", "-o", "json", "flow.py"]).exits(137).json();
     agree(&namespace, &report, "CRASHED", "out_of_memory", "Flow.OutOfMemory");
     let run = run_of(&report);
@@ -78,7 +79,7 @@ fn a_flow_that_runs_out_of_memory() {
 
 #[test]
 fn a_flow_that_is_cancelled_while_it_waits_for_a_machine() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let report = namespace.sandbox.command(["submit", "-s", "large", "-d", "-o", "json", "flow.py"]).exits(0).json();
     let name = report["name"].as_str().unwrap();
     let run = namespace.objects("jobs")[0]["metadata"]["labels"]["prefect.io/flow-run-id"].as_str().unwrap().to_owned();
@@ -92,7 +93,7 @@ fn a_flow_that_is_cancelled_while_it_waits_for_a_machine() {
 
 #[test]
 fn a_flow_that_is_cancelled_while_it_runs() {
-    let namespace = namespace();
+    let (namespace, _seat) = namespace();
     let mut follower = namespace.sandbox.start(["submit", "-s", "small", "-p", "seconds=300", "-o", "json", "flow.py"]);
     follower.until("started");
     let name = namespace.objects("jobs")[0]["metadata"]["name"].as_str().unwrap().to_owned();
@@ -104,7 +105,7 @@ fn a_flow_that_is_cancelled_while_it_runs() {
 
 #[test]
 fn a_flow_that_nobody_tracks_just_runs() {
-    let mut namespace = namespace();
+    let (mut namespace, _seat) = namespace();
     let api = format!("PREFECT_API_URL={POD_API}"); // else Prefect starts a server of its own in the pod
     let output = namespace.sandbox.command(["submit", "-s", "small", "--prefect", "off", "-e", &api, "-o", "json", "flow.py"]).exits(0);
     assert_eq!(output.json()["prefect"], Value::Null, "{output}");
