@@ -1,8 +1,8 @@
 //! A real Prefect server, started once for this process and gone with it, and real Kubernetes workers: one for each namespace that wants it.
 //!
 //! `tests/run` makes the Python environment of the pinned versions (`tests/prefect/requirements.txt`) and the image in which flows run, and
-//! names them in variables. The server keeps its state in memory and listens on this machine alone; pods of tier
-//! real, and workers of their clusters, reach it at an address of their own network ([`POD_API`]), as they would a server in their cluster.
+//! names them in variables. The server keeps its state in memory and listens on this machine alone; pods of tier real, and workers of their
+//! clusters, reach it at an address of their own network ([`POD_API`]), as they would a server in their cluster.
 //! A worker has a ServiceAccount with exactly the Role that `sbrun setup access` makes.
 
 use std::{
