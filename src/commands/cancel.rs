@@ -16,6 +16,7 @@ use crate::{
         exit_code::ExitCode,
         outcome::Outcome,
         reason::Reason,
+        story::Phase,
     },
     output::{format::SCHEMA, ui::Ui},
 };
@@ -50,10 +51,13 @@ struct Cancelled {
 /// Returns what there is to know of a job that was cancelled.
 fn said(name: &str, evidence: &Evidence, waited: bool) -> String {
     let grace = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.limits.grace.as_secs()).filter(|_| !waited);
-    match grace {
+    let said = match grace {
         Some(seconds) => format!("cancelled {name}: the flow has {seconds} s to clean up, its record stays"),
         None => format!("cancelled {name}"),
-    }
+    };
+    // Nobody takes back what a cloud was asked for.
+    let ordered = matches!(diagnose::diagnose(evidence, now()).phase, Phase::ScalingUp | Phase::Booting);
+    if ordered { format!("{said}; the machine that was asked for it still comes, and goes once the autoscaler finds it idle") } else { said }
 }
 
 /// Cancels jobs. Cancelling a finished job is no error: what was wanted holds.
@@ -80,6 +84,9 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
         }
         // Its pod goes, and with it the log that nobody may have followed.
         match handle.observe(&mut evidence, Detail::Basic).await {
+            Ok(()) if evidence.attempts.last().is_some_and(|attempt| attempt.node.is_none()) => {
+                drop(handle.observe(&mut evidence, Detail::Waiting).await); // whether a machine is on its way
+            }
             Ok(()) => handle.keep_tail(&evidence, &[]).await,
             Err(error) => ui.detail(&format!("[sbrun: {}]", error.message())),
         }
@@ -96,6 +103,7 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             at: now(),
             message: arguments.message.clone(),
         };
+        let text = said(&name, &evidence, arguments.wait);
         if !handle.stop(&evidence, &ending, CANCEL_ITSELF).await? {
             ui.status(&format!("{name} ended by itself just now; `sbrun why {name}` tells how"));
             result.already_finished.push(name);
@@ -105,7 +113,7 @@ pub async fn cancel(arguments: &CancelArgs, context: &Context, ui: &mut Ui) -> R
             return Err(Error::unreachable(format!("`{name}` was told to end, but its pod is still there"))
                 .hinted(format!("look again with `sbrun why {name}`")));
         }
-        ui.status(&said(&name, &evidence, arguments.wait));
+        ui.status(&text);
         result.cancelled.push(name);
     }
     let names = result.cancelled.clone();

@@ -25,7 +25,7 @@ use crate::{
         identity::base32,
         launch_plan::{OnInterrupt, User},
         node_group::Sighting,
-        prefect::flow_run::{FlowRun, FlowRunRecord, SIZE_VARIABLE, WorkPool},
+        prefect::flow_run::{FlowRun, FlowRunRecord, SIZE_VARIABLE, TAG, WorkPool},
         settings::Origin,
         suggestion,
     },
@@ -45,9 +45,6 @@ use crate::{
 const LABELS_VARIABLE: &str = "labels";
 /// The job variable for environment variables.
 const ENV_VARIABLE: &str = "env";
-/// The tag by which Prefect's lists show who made a run.
-const TAG: &str = "sbrun";
-
 /// Creates a run of `name`, which is `flow/deployment`, and follows it unless detached.
 pub(super) async fn submit(
     name: &str,

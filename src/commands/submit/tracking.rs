@@ -14,7 +14,7 @@ use crate::{
     model::{
         launch_plan::{LaunchPlan, Secret, SecretSource},
         prefect::{
-            flow_run::StateType,
+            flow_run::{StateType, TAG},
             pool::credential,
             tracking::{Tracking, TrackingMode, executions},
         },
@@ -28,9 +28,6 @@ use crate::{
 const API_URL: &str = "PREFECT_API_URL";
 /// Prefect's own variables for retries that no source shows.
 const DEFAULT_RETRIES: [&str; 2] = ["PREFECT_FLOWS_DEFAULT_RETRIES", "PREFECT_FLOW_DEFAULT_RETRIES"];
-/// The tag by which Prefect's lists show who made a run.
-const TAG: &str = "sbrun";
-
 /// A flow run that is to be made for a launch.
 #[derive(Debug)]
 pub struct Intent {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The job variable that carries the name of a size profile.
 pub const SIZE_VARIABLE: &str = "size";
 
+/// The tag by which Prefect's lists show what sbrun made.
+pub const TAG: &str = "sbrun";
+
 /// Type of a state. Several named states may share one: `Late` and `AwaitingRetry` are of type `SCHEDULED`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

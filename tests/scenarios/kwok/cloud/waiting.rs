@@ -62,17 +62,20 @@ fn behind_a_group_at_its_maximum_there_is_a_queue() {
     let group = cloud().group("one-machine", &json!({"max": 1}));
     let namespace = namespace(&[&group]);
     map(&namespace, &group, "cpu: 3, memory: 4Gi", &format!("{{key: {SIZE}, operator: Exists}}"));
-    namespace.template(&json!({"kwok.test/run": "12s"}));
+    namespace.template(&json!({"kwok.test/run": "1h"}));
     let first = submit(&namespace, &group);
     eventually("the first to run", || namespace.objects("pods").iter().any(|pod| pod["status"]["phase"] == "Running"));
+    namespace.template(&json!({"kwok.test/run": "2s"}));
     let second = submit(&namespace, &group);
+    std::thread::sleep(std::time::Duration::from_millis(1100)); // times of creation are whole seconds
     let third = submit(&namespace, &group);
     let story = namespace.why(&third, "Queue.AtMaximum");
     assert_eq!((&story["phase"], &story["queue_place"], &story["queue_length"]), (&json!("queued"), &json!(2), &json!(2)), "{story:#}");
     assert!(story["next"].to_string().contains("--max-size 2"), "{story:#}");
     let text = namespace.sandbox.command(["why", &third]).exits(0).text();
     assert!(text.contains("2nd of 2 jobs that wait for this size"), "{text}");
-    namespace.sandbox.command(["wait", &first, &second, &third]).exits(0).success();
+    namespace.sandbox.command(["cancel", &first]).exits(0).success();
+    namespace.sandbox.command(["wait", &second, &third]).exits(0).success();
     let story = namespace.sandbox.command(["why", &third, "-o", "json"]).exits(0).json();
     assert!(phases(&story).contains(&"queued"), "it waited for its turn: {story:#}");
 }
