@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod clean;
 pub mod config;
 pub mod context;
+pub mod deployments;
 pub mod doctor;
 pub mod generate;
 pub mod init;

@@ -12,7 +12,7 @@ use crate::{
     },
     model::{identity::label_value, instance_map::CONFIG_MAP, launch_plan::User},
     output::ui::{self, Ui},
-    prefect::{self, Server},
+    prefect::Server,
     store::map_file::{self, FoundMap},
 };
 
@@ -76,7 +76,7 @@ impl Context {
 
     /// Returns the Prefect API that Prefect itself would ask here; none when nothing names one. Makes no request.
     pub fn prefect(&self) -> Result<Option<Server>> {
-        prefect::settings::Settings::find(&self.environment)?.map(|settings| Server::connect(settings, &self.environment)).transpose()
+        Server::find(&self.environment)
     }
 
     /// Returns the Prefect API, for a command that cannot do without.

@@ -25,7 +25,7 @@ use crate::{
         jobs,
     },
     model::{
-        diagnose::diagnose,
+        diagnose::{diagnose, is_finished},
         evidence::{Evidence, JobRecord, Maker},
         exit_code::ExitCode,
         identity::{JobName, RunId, SizeName, base32},
@@ -77,6 +77,10 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     let Some(recorded) = record.plan.as_deref().cloned() else {
         return Err(Error::failed(format!("`{}` does not record what it ran: sbrun did not make it", record.name)));
     };
+    if recorded.tracking.is_some() && !is_finished(&record) {
+        return Err(Error::failed(format!("`{}` has not ended, and a run of Prefect has one process at a time", record.name))
+            .hinted(format!("end it first: sbrun cancel {}", record.name)));
+    }
     let mut plan = repeat(recorded, &record, arguments.detach, context)?;
     if let Some(size) = &arguments.size {
         resize(&mut plan, size, context, &cluster).await?;

@@ -74,7 +74,7 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     if arguments.dry_run == Some(DryRun::Client) {
         let mut resolved = planning.await?;
         resolve::tell(&decided, &resolved, arguments.detach, ui);
-        tracking::prepare(arguments, &decided, &mut resolved, context, ui)?;
+        tracking::prepare(arguments, &decided, &resolved, context, ui)?;
         resolved.plan.user = context.user(None).await;
         return dry_run_here(&resolved.plan, ui);
     }
@@ -89,9 +89,9 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     ui.detail(&format!("cluster {} (context {}), instance map {map}", cluster.server, cluster.context.as_deref().unwrap_or("none")));
     let purpose = if arguments.detach { Purpose::Detach } else { Purpose::Follow };
     let checking = async {
-        let mut resolved = planning.await?;
+        let resolved = planning.await?;
         resolve::tell(&decided, &resolved, arguments.detach, ui);
-        let intent = tracking::prepare(arguments, &decided, &mut resolved, context, ui)?;
+        let intent = tracking::prepare(arguments, &decided, &resolved, context, ui)?;
         for warning in checks::check(cluster, &resolved.plan, purpose).await? {
             ui.warning(&warning);
         }
@@ -132,7 +132,10 @@ async fn launch_tracked(
     intent.begin(&mut plan, mode, ui).await?;
     let launching = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui);
     let (launched, ()) = tokio::join!(launching, intent.note_job(&plan));
-    if let Err(error) = &launched {
+    // A flow whose Job is there runs on, although it could not be followed.
+    if let Err(error) = &launched
+        && matches!(jobs::read(cluster, plan.name.as_str()).await, Ok(None))
+    {
         intent.abandon(&plan, error).await;
     }
     launched

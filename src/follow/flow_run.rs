@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     environment::Environment,
     error::{Error, Result},
+    kubernetes::labels,
     model::{
         evidence::{Ending, Evidence, JobRecord},
         node_group::Sighting,
@@ -15,7 +16,7 @@ use crate::{
         prefect::flow_run::{FlowRun, FlowRunRecord, State, StateType, WorkPool},
         story::Verdict,
     },
-    prefect::{Server, settings::Settings},
+    prefect::Server,
 };
 
 /// How long one look may take before the flow run counts as unseen.
@@ -54,12 +55,14 @@ impl FlowRunWatch {
     /// Returns a watch on the run that a Job is of; nothing for a Job that is of none.
     pub(super) fn of(job: &JobRecord, environment: &Environment) -> Option<Self> {
         let id = job.flow_run.clone()?;
-        let server = match Settings::find(environment) {
-            Ok(Some(settings)) => Server::connect(settings, environment).map_err(|error| error.message().to_owned()),
+        let server = match Server::find(environment) {
+            Ok(Some(server)) => Ok(server),
             Ok(None) => Err("the flow run: no Prefect API is known here (PREFECT_API_URL, or a profile)".to_owned()),
             Err(error) => Err(format!("the flow run: {}", error.message())),
         };
-        Some(Self { id, server, deployment: job.labels.get("prefect.io/deployment-name").cloned(), pool: None, pool_asked: None })
+        let names = job.labels.get(labels::PREFECT_FLOW).zip(job.labels.get(labels::PREFECT_DEPLOYMENT));
+        let deployment = names.map(|(flow, deployment)| format!("{flow}/{deployment}"));
+        Some(Self { id, server, deployment, pool: None, pool_asked: None })
     }
 
     /// Returns a watch on a run that may have no Job yet.

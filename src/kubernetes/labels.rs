@@ -18,6 +18,8 @@ pub const KEY: &str = "sbrun.dev/key";
 pub const PREFECT_FLOW_RUN: &str = "prefect.io/flow-run-id";
 /// Label with the name of the flow run.
 pub const PREFECT_FLOW_RUN_NAME: &str = "prefect.io/flow-run-name";
+/// Label with the name of the deployment, without the flow's, on Jobs that a Prefect worker made.
+pub const PREFECT_DEPLOYMENT: &str = "prefect.io/deployment-name";
 /// Label with the name of the flow, on Jobs that a Prefect worker made.
 pub const PREFECT_FLOW: &str = "prefect.io/flow-name";
 /// Label that the Job controller puts on every pod of a Job.

@@ -71,11 +71,19 @@ struct Answer {
 }
 
 impl Server {
+    /// Returns the server that Prefect itself would ask here; none when nothing names one. Makes no connection.
+    ///
+    /// # Errors
+    /// When a file with settings cannot be read, or the address or a credential cannot be used.
+    pub fn find(environment: &Environment) -> Result<Option<Self>> {
+        Settings::find(environment)?.map(|settings| Self::connect(settings, environment)).transpose()
+    }
+
     /// Returns the server that `settings` name. Makes no connection.
     ///
     /// # Errors
     /// When the address or a credential cannot be used.
-    pub fn connect(settings: Settings, environment: &Environment) -> Result<Self> {
+    fn connect(settings: Settings, environment: &Environment) -> Result<Self> {
         let base = settings.api_url.value.trim_end_matches('/').to_owned();
         let uri: Uri =
             base.parse().ok().filter(|uri: &Uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))).ok_or_else(|| {

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::Server;
 use crate::{
     error::{Error, Result},
-    model::prefect::flow_run::{FlowRun, SIZE_VARIABLE, State, StateType, WorkPool, Worker},
+    model::prefect::{
+        flow_run::{FlowRun, State, StateType, WorkPool, Worker},
+        pool::reading,
+    },
 };
 
 /// The API's own limit of a list.
@@ -20,26 +23,17 @@ const PAGE: usize = 200;
 pub struct Deployment {
     /// Its id.
     pub id: String,
-    /// Its name, without the flow's.
-    pub name: String,
-    /// The flow's id.
-    pub flow_id: String,
     /// The pool that its runs go to.
     pub work_pool_name: Option<String>,
-    /// The queue of that pool.
-    pub work_queue_name: Option<String>,
     /// Job variables of its runs.
     #[serde(default)]
     pub job_variables: BTreeMap<String, Value>,
     /// Whether somebody paused it: its schedules are, too.
     #[serde(default)]
     pub paused: bool,
-    /// JSON Schema of its parameters.
-    #[serde(default)]
-    pub parameter_openapi_schema: Value,
 }
 
-/// What a new run of a deployment is made of.
+/// What a new run is made of.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NewRun {
     /// Its name; Prefect makes one up otherwise.
@@ -47,24 +41,9 @@ pub struct NewRun {
     pub name: Option<String>,
     /// Parameters of the flow.
     pub parameters: BTreeMap<String, Value>,
-    /// Job variables over those of the deployment.
+    /// Job variables over those of the deployment, where it has one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub job_variables: BTreeMap<String, Value>,
-    /// Tags.
-    pub tags: Vec<String>,
-    /// The same key leads to the same run.
-    pub idempotency_key: String,
-    /// Retries over those of the flow.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub empirical_policy: Option<Value>,
-}
-
-/// What a new run without a deployment is made of: its Job is made by whoever makes the run.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct NewFlowRun {
-    /// Its name.
-    pub name: String,
-    /// Parameters of the flow.
-    pub parameters: BTreeMap<String, Value>,
     /// Tags.
     pub tags: Vec<String>,
     /// The same key leads to the same run.
@@ -79,14 +58,12 @@ pub struct NewFlowRun {
 struct FlowRunDocument {
     id: String,
     name: String,
-    deployment_id: Option<String>,
     state: Option<StateDocument>,
     #[serde(default)]
     run_count: u32,
     #[serde(default)]
     empirical_policy: Policy,
     work_pool_name: Option<String>,
-    work_queue_name: Option<String>,
     infrastructure_pid: Option<String>,
     #[serde(default)]
     parameters: BTreeMap<String, Value>,
@@ -94,13 +71,11 @@ struct FlowRunDocument {
     job_variables: Option<BTreeMap<String, Value>>,
     created: Option<Timestamp>,
     expected_start_time: Option<Timestamp>,
-    start_time: Option<Timestamp>,
     end_time: Option<Timestamp>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Policy {
-    retries: Option<u32>,
     retry_type: Option<String>,
 }
 
@@ -120,7 +95,6 @@ struct WorkPoolDocument {
     kind: String,
     #[serde(default)]
     is_paused: bool,
-    concurrency_limit: Option<u32>,
     #[serde(default)]
     base_job_template: Value,
 }
@@ -154,19 +128,15 @@ impl From<FlowRunDocument> for FlowRun {
         Self {
             id: document.id,
             name: document.name,
-            deployment: document.deployment_id,
             state: document.state.map(State::from).unwrap_or_default(),
             run_count: document.run_count,
-            retries: document.empirical_policy.retries,
             retry_type: document.empirical_policy.retry_type,
             work_pool: document.work_pool_name,
-            work_queue: document.work_queue_name,
             infrastructure: document.infrastructure_pid,
             parameters: document.parameters,
             job_variables: document.job_variables.unwrap_or_default(),
             created: document.created,
             expected_start: document.expected_start_time,
-            started: document.start_time,
             ended: document.end_time,
         }
     }
@@ -205,7 +175,7 @@ impl Server {
     }
 
     /// Creates a run of the flow of this name that no worker takes up, or returns the one that its key made before.
-    pub async fn create_flow_run(&self, flow: &str, run: &NewFlowRun) -> Result<FlowRun> {
+    pub async fn create_flow_run(&self, flow: &str, run: &NewRun) -> Result<FlowRun> {
         #[derive(Deserialize)]
         struct Flow {
             id: String,
@@ -250,32 +220,31 @@ impl Server {
     /// # Errors
     /// When the orchestration refuses without a state of its own, or wants to be asked later.
     pub async fn set_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
-        self.orchestrate(id, kind, name, message, false).await
+        self.orchestrate(id, name, &json!({"type": kind, "name": name, "message": message}), false).await
     }
 
     /// Sets a state whatever the run's own was: only where its process is over and has said otherwise.
     pub async fn correct_state(&self, id: &str, kind: StateType, name: &str, message: &str) -> Result<State> {
-        self.orchestrate(id, kind, name, message, true).await
-    }
-
-    async fn orchestrate(&self, id: &str, kind: StateType, name: &str, message: &str, force: bool) -> Result<State> {
-        let body = json!({"state": {"type": kind, "name": name, "message": message}, "force": force});
-        let doing = format!("setting flow run `{id}` to {name}");
-        let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
-        let reason = document.details["reason"].as_str().unwrap_or("it gave no reason").to_owned();
-        match (document.status.as_str(), document.state) {
-            ("ACCEPT" | "REJECT", Some(state)) => Ok(state.into()),
-            (status, _) => Err(Error::failed(format!("Prefect answered {status} while {doing}: {reason}"))),
-        }
+        self.orchestrate(id, name, &json!({"type": kind, "name": name, "message": message}), true).await
     }
 
     /// Schedules a run that has ended for another start.
     pub async fn schedule_again(&self, id: &str, at: Timestamp) -> Result<()> {
-        let state = json!({"type": StateType::Scheduled, "name": "AwaitingRetry", "state_details": {"scheduled_time": at}});
-        let doing = format!("scheduling flow run `{id}` again");
-        let body = json!({"state": state, "force": true});
+        let name = "AwaitingRetry";
+        let state = json!({"type": StateType::Scheduled, "name": name, "state_details": {"scheduled_time": at}});
+        self.orchestrate(id, name, &state, true).await.map(drop)
+    }
+
+    async fn orchestrate(&self, id: &str, name: &str, state: &Value, force: bool) -> Result<State> {
+        let doing = format!("setting flow run `{id}` to {name}");
+        let body = json!({"state": state, "force": force});
         let document: OrchestrationDocument = self.post(&format!("/flow_runs/{}/set_state", encoded(id)), &body, &doing).await?;
-        if document.status == "ACCEPT" { Ok(()) } else { Err(Error::failed(format!("Prefect answered {} while {doing}", document.status))) }
+        let reason = document.details["reason"].as_str().unwrap_or("it gave no reason").to_owned();
+        match (document.status.as_str(), document.state) {
+            ("ACCEPT", Some(state)) => Ok(state.into()),
+            ("REJECT", Some(state)) if !force => Ok(state.into()),
+            (status, _) => Err(Error::failed(format!("Prefect answered {status} while {doing}: {reason}"))),
+        }
     }
 
     /// Changes the job variables of a run that has not started yet.
@@ -297,15 +266,15 @@ impl Server {
             name: worker.name,
             last_heartbeat: worker.last_heartbeat_time,
         });
-        let properties = pool.base_job_template["variables"]["properties"].as_object();
-        let sizes = properties.and_then(|properties| properties.get(SIZE_VARIABLE)?.get("enum")?.as_array());
+        let template = &pool.base_job_template;
+        let properties = template["variables"]["properties"].as_object();
         Ok(Some(WorkPool {
             variables: properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect(),
-            sizes: sizes.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+            sizes: reading::sizes(template).into_iter().map(ToOwned::to_owned).collect(),
+            default_size: reading::default_size(template).map(ToOwned::to_owned),
             name: pool.name,
             kind: pool.kind,
             is_paused: pool.is_paused,
-            concurrency_limit: pool.concurrency_limit,
             workers: workers.collect(),
         }))
     }

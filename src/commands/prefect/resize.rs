@@ -6,18 +6,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::context::Context,
+    commands::{
+        context::Context,
+        deployments::{DeploymentName, check_size, pool_of},
+    },
     environment::now,
     error::{Error, Result},
     model::{
         exit_code::ExitCode,
         identity::SizeName,
-        prefect::{
-            flow_run::FlowRun,
-            pool::{block_name, reading},
-        },
+        prefect::flow_run::{FlowRun, SIZE_VARIABLE},
         settings::value,
-        suggestion,
     },
     output::{
         format::SCHEMA,
@@ -35,20 +34,14 @@ const MOST: u64 = 100;
 #[derive(Debug, Args)]
 pub struct ResizeArgs {
     /// The deployment, as `flow/deployment`
-    #[arg(value_name = "FLOW/DEPLOYMENT", value_parser = deployment_name)]
-    pub deployment: (String, String),
+    #[arg(value_name = "FLOW/DEPLOYMENT", value_parser = DeploymentName::parse)]
+    pub deployment: DeploymentName,
     /// Size of the run
     #[arg(short, long, value_name = "SIZE", value_parser = size_name)]
     pub size: SizeName,
     /// How many of the next runs
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     pub next: u64,
-}
-
-fn deployment_name(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('/').filter(|(flow, deployment)| !flow.is_empty() && !deployment.is_empty());
-    let (flow, deployment) = parts.ok_or_else(|| format!("`{text}` is not like `flow/deployment`"))?;
-    Ok((flow.to_owned(), deployment.to_owned()))
 }
 
 fn size_name(text: &str) -> Result<SizeName, String> {
@@ -78,30 +71,35 @@ struct Run {
 
 /// Sets the size of the next scheduled runs.
 pub async fn resize(arguments: &ResizeArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
-    let ResizeArgs { deployment: (flow, deployment), size, next } = arguments;
-    let name = format!("{flow}/{deployment}");
+    let ResizeArgs { deployment: name, size, next } = arguments;
     let server = context.required_prefect()?;
-    let Some(deployment) = server.deployment(flow, deployment).await? else { return Err(unknown(&server, &name).await) };
-    let default = check_size(&server, &name, &deployment, size).await?;
+    let deployment = name.find(&server).await?;
+    let pool = pool_of(&server, &deployment, name).await?;
+    check_size(&pool, &size.0)?;
     let count = usize::try_from(*next).unwrap_or(1);
     let mut runs = scheduled(&server, &deployment, count + 1).await?;
     let then = if runs.len() > count { runs.pop() } else { None };
     if runs.is_empty() {
-        return Err(nothing_scheduled(&name, &deployment));
+        return Err(nothing_scheduled(name, &deployment));
     }
     for run in &runs {
         let mut variables = run.job_variables.clone();
-        variables.insert("size".to_owned(), json!(size.0));
+        variables.insert(SIZE_VARIABLE.to_owned(), json!(size.0));
         server.set_job_variables(&run.id, &variables).await?;
     }
-    let of_deployment = deployment.job_variables.get("size").and_then(Value::as_str).map(ToOwned::to_owned).or(default);
+    let of_deployment = deployment.job_variables.get(SIZE_VARIABLE).and_then(Value::as_str).map(ToOwned::to_owned).or(pool.default_size);
     let view = |run: FlowRun| {
-        let own = run.job_variables.get("size").and_then(Value::as_str).map(ToOwned::to_owned);
+        let own = run.size().map(ToOwned::to_owned);
         Run { id: run.id, name: run.name, expected_start: run.expected_start, was: own.or_else(|| of_deployment.clone()) }
     };
     let fewer = runs.len() < count;
-    let resized =
-        Resized { schema: SCHEMA, deployment: name, size: size.0.clone(), runs: runs.into_iter().map(view).collect(), then: then.map(view) };
+    let resized = Resized {
+        schema: SCHEMA,
+        deployment: name.to_string(),
+        size: size.0.clone(),
+        runs: runs.into_iter().map(view).collect(),
+        then: then.map(view),
+    };
     ui.show(&resized, |ui| table_of(&resized, ui), || resized.runs.iter().map(|run| run.id.clone()).collect())?;
     if ui.is_for_people() {
         if fewer {
@@ -116,32 +114,6 @@ pub async fn resize(arguments: &ResizeArgs, context: &Context, ui: &mut Ui) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns that there is no such deployment, and what may have been meant.
-async fn unknown(server: &Server, name: &str) -> Error {
-    let known = server.deployment_names().await.unwrap_or_default();
-    let meant = suggestion::closest(name, known.iter().map(String::as_str)).map(|meant| format!("did you mean `{meant}`?"));
-    let error = Error::rejected(format!("there is no deployment `{name}` at {}", server.api_url())).with_hints(meant);
-    error.hinted("prefect deployment ls, which shows them all")
-}
-
-/// Refuses a size that the pool does not offer; returns the pool's default.
-async fn check_size(server: &Server, name: &str, deployment: &Deployment, size: &SizeName) -> Result<Option<String>> {
-    let Some(pool) = &deployment.work_pool_name else {
-        return Err(Error::rejected(format!("deployment `{name}` has no work pool: it is run where it was served, at no size")));
-    };
-    let live = server.live_pool(pool, &block_name(pool)).await?.ok_or_else(|| Error::rejected(format!("there is no work pool `{pool}` any more")))?;
-    let offered = reading::sizes(&live.template);
-    if offered.is_empty() {
-        return Err(Error::rejected(format!("work pool `{pool}` knows no sizes")).hinted("sbrun prefect pool create, which makes one that does"));
-    }
-    if !offered.contains(&size.0.as_str()) {
-        let meant = suggestion::closest(&size.0, offered.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
-        let error = Error::rejected(format!("work pool `{pool}` has no size `{size}`")).with_hints(meant);
-        return Err(error.hinted(format!("it offers {}", suggestion::listed(offered))));
-    }
-    Ok(reading::default_size(&live.template).map(ToOwned::to_owned))
-}
-
 /// Returns the next runs that have not been taken up, at most `count`.
 async fn scheduled(server: &Server, deployment: &Deployment, count: usize) -> Result<Vec<FlowRun>> {
     let filter = json!({
@@ -154,7 +126,7 @@ async fn scheduled(server: &Server, deployment: &Deployment, count: usize) -> Re
     server.flow_runs(&filter).await
 }
 
-fn nothing_scheduled(name: &str, deployment: &Deployment) -> Error {
+fn nothing_scheduled(name: &DeploymentName, deployment: &Deployment) -> Error {
     let error = Error::rejected(format!("no run of deployment `{name}` is scheduled"));
     if deployment.paused {
         return error.hinted(format!("it is paused: prefect deployment schedule resume {name}"));

@@ -6,9 +6,9 @@ use super::RerunArgs;
 use crate::{
     commands::{
         context::Context,
+        deployments::check_size,
         interrupt::Interruptions,
         submit::{
-            deployment::check_size,
             launch::{LaunchOptions, Launched, to_the_end},
             result_file::ResultFile,
         },
@@ -59,7 +59,7 @@ pub(super) async fn rerun(
         run.work_pool.clone().ok_or_else(|| Error::failed(format!("flow run `{}` is of no work pool, so nobody would take it up", run.name)))?;
     let gone = || Error::rejected(format!("the work pool `{pool_name}` of flow run `{}` does not exist any more", run.name));
     let pool = server.work_pool_and_workers(&pool_name).await?.ok_or_else(gone)?;
-    check_size(&pool, arguments.size.as_deref())?;
+    arguments.size.as_deref().map_or(Ok(()), |size| check_size(&pool, size))?;
     server.schedule_again(&run.id, now() + DUE_IN).await?;
     if let Some(size) = &arguments.size {
         let mut variables = run.job_variables.clone();

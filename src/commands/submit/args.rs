@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 
-use crate::model::{launch_plan::OnNoCapacity, prefect::tracking::TrackingMode};
+use crate::{
+    commands::deployments::DeploymentName,
+    model::{launch_plan::OnNoCapacity, prefect::tracking::TrackingMode},
+};
 
 /// Arguments of `sbrun submit`.
 #[derive(Debug, Clone, Default, Args)]
@@ -43,13 +46,14 @@ pub struct SubmitArgs {
     #[arg(
         long,
         value_name = "FLOW/DEPLOYMENT",
+        value_parser = DeploymentName::parse,
         conflicts_with_all = [
             "flow", "arguments", "cpu", "memory", "image", "template", "local", "in_place", "labels", "secrets", "root", "include", "exclude",
             "timeout", "stall_timeout", "infrastructure_retries", "on_no_capacity", "lease",
         ],
         help_heading = "Prefect"
     )]
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// Parameter of a Prefect flow: text, or JSON where it reads as such (can be repeated)
     #[arg(short = 'p', long = "parameter", value_name = "NAME=VALUE", conflicts_with = "local", help_heading = "Prefect")]
     pub parameters: Vec<String>,

@@ -13,7 +13,11 @@ use super::{
     result_file::ResultFile,
 };
 use crate::{
-    commands::{context::Context, interrupt::Interruptions},
+    commands::{
+        context::Context,
+        deployments::{DeploymentName, check_size, pool_of},
+        interrupt::Interruptions,
+    },
     environment::{self, now},
     error::{Error, Result},
     follow::{FollowOptions, cluster::ClusterJob},
@@ -23,11 +27,10 @@ use crate::{
         evidence::Evidence,
         exit_code::ExitCode,
         identity::base32,
-        launch_plan::{OnInterrupt, User},
+        launch_plan::User,
         node_group::Sighting,
         prefect::flow_run::{FlowRun, FlowRunRecord, SIZE_VARIABLE, TAG, WorkPool},
         settings::Origin,
-        suggestion,
     },
     output::{
         format,
@@ -45,18 +48,16 @@ use crate::{
 const LABELS_VARIABLE: &str = "labels";
 /// The job variable for environment variables.
 const ENV_VARIABLE: &str = "env";
-/// Creates a run of `name`, which is `flow/deployment`, and follows it unless detached.
+
+/// Creates a run of the deployment `name`, and follows it unless detached.
 pub(super) async fn submit(
-    name: &str,
+    name: &DeploymentName,
     arguments: &SubmitArgs,
     options: LaunchOptions,
     context: &Context,
     ui: &mut Ui,
     results: &ResultFile,
 ) -> Result<ExitCode> {
-    let (flow, deployment_name) = name.split_once('/').filter(|(flow, deployment)| !flow.is_empty() && !deployment.is_empty()).ok_or_else(|| {
-        Error::usage(format!("`{name}` is no deployment")).hinted("it has to look like FLOW/DEPLOYMENT, as `prefect deployment ls` shows it")
-    })?;
     let parameters = parameters(&arguments.parameters)?;
     let server = context.required_prefect()?;
     let files = context.find_map()?;
@@ -68,15 +69,15 @@ pub(super) async fn submit(
         Err(error) => return Err(error.hinted("`--detach` creates the run without looking at the cluster")),
     };
     let decided = resolve::decide(arguments, context, cluster.as_ref(), files).await?;
-    let (deployment, user) = tokio::join!(server.deployment(flow, deployment_name), context.user(cluster.as_ref()));
-    let Some(deployment) = deployment? else { return Err(unknown_deployment(&server, name).await) };
-    let pool = pool(&server, &deployment, name).await?;
+    let (deployment, user) = tokio::join!(name.find(&server), context.user(cluster.as_ref()));
+    let deployment = deployment?;
+    let pool = pool_of(&server, &deployment, name).await?;
     let size = decided.settings.size.as_ref().map(|size| size.value.to_string());
-    check_size(&pool, size.as_deref())?;
+    size.as_deref().map_or(Ok(()), |size| check_size(&pool, size))?;
     let run = new_run(arguments, &decided, &deployment, &pool, parameters, size.as_deref(), &user);
     if arguments.dry_run.is_some() {
         let document = serde_json::to_value(&run).map_err(|error| Error::internal("the run cannot be shown").caused_by(error))?;
-        ui.show(&document, |_| format::json(&document).unwrap_or_default(), || vec![name.to_owned()])?;
+        ui.show(&document, |_| format::json(&document).unwrap_or_default(), || vec![name.to_string()])?;
         return Ok(ExitCode::SUCCESS);
     }
     let started = now();
@@ -84,7 +85,7 @@ pub(super) async fn submit(
     check_key(arguments.key.as_deref(), &run, &created)?;
     let attached = created.created.is_some_and(|at| at < started - jiff::SignedDuration::from_secs(60)) || created.run_count > 0;
     let record =
-        FlowRunRecord { page: server.settings().flow_run_page(&created.id), run: created, deployment: Some(name.to_owned()), pool: Some(pool) };
+        FlowRunRecord { page: server.settings().flow_run_page(&created.id), run: created, deployment: Some(name.to_string()), pool: Some(pool) };
     announce(&record, size.as_deref(), attached, ui)?;
     let evidence = Evidence { flow_run: Sighting::Seen { value: record.clone(), at: started }, ..Evidence::default() };
     let Some(cluster) = cluster.filter(|_| !options.detach) else {
@@ -114,8 +115,8 @@ async fn follow(
     ui: &mut Ui,
 ) -> Result<Launched> {
     let Followed { record, decided, user, retries } = followed;
-    let without_terminal = if options.detach { OnInterrupt::Detach } else { decided.settings.on_interrupt.value };
-    let controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: user.name.clone() }.listen()?;
+    let controls =
+        Interruptions { without_terminal: decided.settings.on_interrupt.value, can_ask: ui.can_prompt(), by: user.name.clone() }.listen()?;
     let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment);
     let view = FollowView::new(ui, record.run.created.unwrap_or_else(now), options.raw).with_log_file(options.log_file);
     let follow_options = FollowOptions {
@@ -135,52 +136,11 @@ pub(super) fn parameters(typed: &[String]) -> Result<BTreeMap<String, Value>> {
                 .hinted("write it like `-p day=2026-11-01`; a value may be JSON, such as `-p days='[1, 2]'`")
         })?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-        if parameters.insert(name.to_owned(), value).is_some() {
+        if parameters.insert(name.to_string(), value).is_some() {
             return Err(Error::usage(format!("the parameter `{name}` is given twice")));
         }
     }
     Ok(parameters)
-}
-
-async fn unknown_deployment(server: &Server, name: &str) -> Error {
-    let error = Error::rejected(format!("the Prefect API at `{}` has no deployment `{name}`", server.api_url()));
-    let names = server.deployment_names().await.unwrap_or_default();
-    match suggestion::closest(name, names.iter().map(String::as_str)) {
-        Some(meant) => error.hinted(format!("did you mean `{meant}`?")),
-        None => error.hinted("see what there is: prefect deployment ls").hinted(format!("the address is from {}", server.settings().api_url.origin)),
-    }
-}
-
-/// Returns the pool that makes the run's Job.
-async fn pool(server: &Server, deployment: &Deployment, name: &str) -> Result<WorkPool> {
-    let Some(pool_name) = &deployment.work_pool_name else {
-        return Err(Error::rejected(format!("deployment `{name}` has no work pool: `flow.serve` runs it in a process of its own"))
-            .hinted("deploy it to a work pool of type kubernetes: prefect deploy --pool POOL"));
-    };
-    let gone = || Error::rejected(format!("the work pool `{pool_name}` of deployment `{name}` does not exist"));
-    let pool = server.work_pool_and_workers(pool_name).await?.ok_or_else(gone)?;
-    if pool.kind != "kubernetes" {
-        return Err(Error::rejected(format!("the work pool `{pool_name}` of deployment `{name}` is of type {}", pool.kind))
-            .hinted("sbrun runs what a pool of type kubernetes makes a Job of"));
-    }
-    Ok(pool)
-}
-
-/// A size that the pool's template does not know would be passed over in silence by the server.
-pub(in crate::commands) fn check_size(pool: &WorkPool, size: Option<&str>) -> Result<()> {
-    let Some(size) = size else { return Ok(()) };
-    let name = &pool.name;
-    if !pool.variables.iter().any(|variable| variable == SIZE_VARIABLE) {
-        return Err(Error::rejected(format!("work pool `{name}` knows no sizes: its template has no job variable `{SIZE_VARIABLE}`"))
-            .hinted(format!("make it one of the instance map: sbrun prefect pool update {name}")));
-    }
-    if !pool.sizes.is_empty() && !pool.sizes.iter().any(|known| known == size) {
-        let known: Vec<String> = pool.sizes.iter().map(|known| format!("`{known}`")).collect();
-        return Err(Error::rejected(format!("work pool `{name}` does not know the size `{size}`"))
-            .hinted(format!("it offers {}", crate::output::wording::list(&known)))
-            .hinted(format!("bring it up to date with the instance map: sbrun prefect pool update {name}")));
-    }
-    Ok(())
 }
 
 fn new_run(

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     args::{InterruptChoice, SubmitArgs},
-    secrets,
+    secrets, tracking,
 };
 use crate::{
     cli::GlobalArgs,
@@ -20,6 +20,7 @@ use crate::{
         identity::{JobName, RunId, base32},
         instance_map::SizeProfile,
         launch_plan::{Flow, LaunchPlan, OnInterrupt, OnNoCapacity, Placement, User},
+        prefect::tracking::TrackingMode,
         python_imports::prefect::PrefectFlow,
         settings::{Directives, Flags, Layers, Origin, Setting, Settings, TemplateChoice, Variables, resolve},
     },
@@ -160,7 +161,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
     let short = settings.name.as_ref().map(|name| name.value.clone()).or_else(|| prefect_flow.clone()).unwrap_or(stem);
     let identity = prefect_flow.clone().or_else(|| checkout.as_ref().map(git::Checkout::identity)).unwrap_or_else(|| short.clone());
     let run_id = RunId::new(u64::try_from(environment::now().as_millisecond()).unwrap_or_default(), environment::random());
-    let plan = LaunchPlan {
+    let mut plan = LaunchPlan {
         name: arguments.key.as_ref().map_or_else(|| JobName::for_flow(&short, environment::random()), |key| JobName::for_key(key, 1)),
         run_id,
         nonce: base32(&environment::random::<10>()),
@@ -194,6 +195,12 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         rerun_of: None,
         package: packed.package,
     };
+    // A pod reaches other addresses than a process of this machine.
+    if let (Target::Cluster(_), Some(_), Some(found)) = (target, &packed.prefect_flow, &decided.map)
+        && settings.prefect.value != TrackingMode::Off
+    {
+        tracking::give_address(&mut plan, &found.map.prefect);
+    }
     Ok(Resolved { plan, root: packed.root, prefect_flow: packed.prefect_flow, notes: packed.notes })
 }
 

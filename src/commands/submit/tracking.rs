@@ -12,6 +12,7 @@ use crate::{
     commands::context::Context,
     error::{Error, Result},
     model::{
+        instance_map::Prefect,
         launch_plan::{LaunchPlan, Secret, SecretSource},
         prefect::{
             flow_run::{StateType, TAG},
@@ -21,13 +22,14 @@ use crate::{
         python_imports::prefect::{PrefectFlow, Retries},
     },
     output::ui::Ui,
-    prefect::{Server, flow_runs::NewFlowRun},
+    prefect::{Server, flow_runs::NewRun},
 };
 
 /// Where a pod finds the API.
 const API_URL: &str = "PREFECT_API_URL";
 /// Prefect's own variables for retries that no source shows.
 const DEFAULT_RETRIES: [&str; 2] = ["PREFECT_FLOWS_DEFAULT_RETRIES", "PREFECT_FLOW_DEFAULT_RETRIES"];
+
 /// A flow run that is to be made for a launch.
 #[derive(Debug)]
 pub struct Intent {
@@ -38,13 +40,23 @@ pub struct Intent {
     retries: Option<u32>,
 }
 
-/// Gives the pod of a Prefect flow what it needs to report to Prefect, and returns the run that is to be made, if it is to be tracked.
+/// Gives the pod of a Prefect flow what it needs to report to Prefect, where the instance map says it.
 ///
-/// What the pod gets comes from the instance map, never from this machine: its key is somebody's own, and its address may be loopback.
+/// What the pod gets comes from the map, never from this machine: its key is somebody's own, and its address may be loopback.
+pub fn give_address(plan: &mut LaunchPlan, prefect: &Prefect) {
+    let Some(url) = &prefect.api_url else { return };
+    plan.environment.entry(API_URL.to_owned()).or_insert_with(|| url.value.clone());
+    if let Some((variable, reference)) = credential(prefect).filter(|(variable, _)| plan.secrets.iter().all(|secret| secret.name != *variable)) {
+        let text = |field: &str| reference[field].as_str().unwrap_or_default().to_owned();
+        plan.secrets.push(Secret { name: variable.to_owned(), source: SecretSource::Reference { secret: text("name"), key: text("key") } });
+    }
+}
+
+/// Returns the run that is to be made for a Prefect flow, if it is to be tracked.
 ///
 /// # Errors
 /// When the command line wants of Prefect what cannot be had.
-pub fn prepare(arguments: &SubmitArgs, decided: &Decided, resolved: &mut Resolved, context: &Context, ui: &mut Ui) -> Result<Option<Intent>> {
+pub fn prepare(arguments: &SubmitArgs, decided: &Decided, resolved: &Resolved, context: &Context, ui: &mut Ui) -> Result<Option<Intent>> {
     let mode = decided.settings.prefect.value;
     let parameters = super::deployment::parameters(&arguments.parameters)?;
     let Some(flow) = resolved.prefect_flow.clone() else {
@@ -58,28 +70,22 @@ pub fn prepare(arguments: &SubmitArgs, decided: &Decided, resolved: &mut Resolve
     if mode == TrackingMode::Off {
         return without(arguments, &parameters, "`--prefect off`");
     }
-    let obstacle = match give_address(&mut resolved.plan, decided) {
-        false => Some("the instance map does not say how a pod reaches the Prefect API (`prefect: {api_url: …}`)".to_owned()),
-        true if !resolved.plan.flow.arguments.is_empty() => Some("it gets arguments, and Prefect's engine calls the function itself".to_owned()),
-        true => None,
+    let server = context.prefect()?;
+    let why = if !resolved.plan.environment.contains_key(API_URL) {
+        "the instance map does not say how a pod reaches the Prefect API (`prefect: {api_url: …}`)"
+    } else if !resolved.plan.flow.arguments.is_empty() {
+        "it gets arguments, and Prefect's engine calls the function itself"
+    } else if let Some(server) = server {
+        let entrypoint = format!("{}:{}", resolved.plan.flow.file, flow.function);
+        return Ok(Some(Intent { server, flow, entrypoint, parameters, retries: arguments.retries }));
+    } else {
+        "no Prefect API is known here (PREFECT_API_URL, or a profile)"
     };
-    let server = match (obstacle, context.prefect()?) {
-        (Some(obstacle), _) => Err(obstacle),
-        (None, None) => Err("no Prefect API is known here (PREFECT_API_URL, or a profile)".to_owned()),
-        (None, Some(server)) => Ok(server),
-    };
-    match server {
-        Ok(server) => {
-            let entrypoint = format!("{}:{}", resolved.plan.flow.file, flow.function);
-            Ok(Some(Intent { server, flow, entrypoint, parameters, retries: arguments.retries }))
-        }
-        Err(why) if mode == TrackingMode::Required => Err(Error::rejected(format!("the flow cannot be tracked: {why}"))),
-        Err(why) => {
-            without(arguments, &parameters, &why)?;
-            ui.detail(&format!("the flow is not tracked: {why}"));
-            Ok(None)
-        }
+    if mode == TrackingMode::Required {
+        return Err(Error::rejected(format!("the flow cannot be tracked: {why}")));
     }
+    ui.detail(&format!("the flow is not tracked: {why}"));
+    without(arguments, &parameters, why)
 }
 
 /// Without a run in Prefect there is nobody who takes parameters or starts a failed flow again.
@@ -89,18 +95,6 @@ fn without(arguments: &SubmitArgs, parameters: &BTreeMap<String, Value>, why: &s
         return Err(Error::rejected(format!("`{flag}` needs a run in Prefect, and there is none: {why}")));
     }
     Ok(None)
-}
-
-/// Lets the pod know the API that the map names; returns whether the map names one.
-fn give_address(plan: &mut LaunchPlan, decided: &Decided) -> bool {
-    let Some(prefect) = decided.map.as_ref().map(|found| &found.map.prefect) else { return false };
-    let Some(url) = &prefect.api_url else { return plan.environment.contains_key(API_URL) };
-    plan.environment.entry(API_URL.to_owned()).or_insert_with(|| url.value.clone());
-    if let Some((variable, reference)) = credential(prefect).filter(|(variable, _)| plan.secrets.iter().all(|secret| secret.name != *variable)) {
-        let text = |field: &str| reference[field].as_str().unwrap_or_default().to_owned();
-        plan.secrets.push(Secret { name: variable.to_owned(), source: SecretSource::Reference { secret: text("name"), key: text("key") } });
-    }
-    true
 }
 
 /// Retries have one owner. Where Prefect and Kubernetes would both start a flow again, the product is said.
@@ -132,11 +126,11 @@ impl Intent {
     /// # Errors
     /// When the API refuses, or does not answer.
     pub async fn begin(&self, plan: &mut LaunchPlan, mode: TrackingMode, ui: &mut Ui) -> Result<()> {
-        let name = plan.name.to_string();
         let key = plan.key.as_ref().map_or_else(|| plan.run_id.to_string(), |key| format!("{}/{key}", plan.namespace));
-        let run = NewFlowRun {
-            name: name.clone(),
+        let run = NewRun {
+            name: Some(plan.name.to_string()),
             parameters: self.parameters.clone(),
+            job_variables: BTreeMap::new(),
             tags: vec![TAG.to_owned()],
             idempotency_key: key,
             empirical_policy: self.retries.map(|retries| json!({"retries": retries})),

@@ -64,20 +64,14 @@ pub struct FlowRun {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The deployment that it is a run of: its id.
-    pub deployment: Option<String>,
     /// Its state.
     pub state: State,
     /// How often it has been started.
     pub run_count: u32,
-    /// How often Prefect starts it again when its code failed.
-    pub retries: Option<u32>,
     /// `in_process` when the process of the failed attempt itself starts it again, `reschedule` when a worker does.
     pub retry_type: Option<String>,
     /// Its work pool.
     pub work_pool: Option<String>,
-    /// Its work queue.
-    pub work_queue: Option<String>,
     /// `namespace:job` of its newest Job, as the worker notes it.
     pub infrastructure: Option<String>,
     /// Parameters of its flow.
@@ -88,8 +82,6 @@ pub struct FlowRun {
     pub created: Option<Timestamp>,
     /// When it is to start, or was.
     pub expected_start: Option<Timestamp>,
-    /// When it was first running.
-    pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
 }
@@ -122,12 +114,12 @@ pub struct WorkPool {
     pub kind: String,
     /// Whether somebody paused it.
     pub is_paused: bool,
-    /// How many runs of it may run at a time.
-    pub concurrency_limit: Option<u32>,
     /// The job variables that its template has.
     pub variables: Vec<String>,
     /// The sizes that may be chosen; empty where its template knows none.
     pub sizes: Vec<String>,
+    /// The size of whoever names none.
+    pub default_size: Option<String>,
     /// Its workers.
     pub workers: Vec<Worker>,
 }

@@ -55,6 +55,13 @@ fn a_flow_that_fails_although_its_process_exits_with_0() {
     let report = namespace.sandbox.command(["submit", "-s", "small", "-p", "fail=true", "-o", "json", "flow.py"]).exits(1).json();
     agree(&namespace, &report, "FAILED", "failed", "Flow.Failed");
     assert!(report["summary"].as_str().unwrap().contains("the numbers do not add up"), "{report:#}");
+
+    let again = namespace.sandbox.command(["rerun", report["name"].as_str().unwrap(), "-o", "json"]).exits(1).json();
+    assert_eq!((&again["outcome"], &again["reason"]), (&json!("failed"), &json!("Flow.Failed")), "{again:#}");
+    assert_eq!(again["prefect"]["flow_run_id"], report["prefect"]["flow_run_id"], "the same run");
+    let run = run_of(&again);
+    assert_eq!((&run["state_type"], &run["run_count"]), (&json!("FAILED"), &json!(2)), "{run:#}");
+    assert_eq!(run["infrastructure_pid"], json!(format!("{}:{}", namespace.name, again["name"].as_str().unwrap())));
 }
 
 #[test]
@@ -97,6 +104,8 @@ fn a_flow_that_is_cancelled_while_it_runs() {
     let mut follower = namespace.sandbox.start(["submit", "-s", "small", "-p", "seconds=300", "-o", "json", "flow.py"]);
     follower.until("started");
     let name = namespace.objects("jobs")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    drop(namespace.sandbox.command(["rerun", &name]).exits(1).says(&["has not ended", "sbrun cancel"]));
+    assert_eq!(namespace.objects("jobs").len(), 1, "a run has one process at a time");
     namespace.sandbox.command(["cancel", &name, "-m", "wrong day"]).success();
     let report = follower.finish().exits(143).json();
     agree(&namespace, &report, "CANCELLED", "cancelled", "Cancelled.ByUser");

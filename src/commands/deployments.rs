@@ -1,0 +1,86 @@
+//! Deployments of Prefect, as people name them, and the sizes that their pools offer.
+
+use crate::{
+    error::{Error, Result},
+    model::{
+        prefect::flow_run::{SIZE_VARIABLE, WorkPool},
+        suggestion,
+    },
+    prefect::{Server, flow_runs::Deployment},
+};
+
+/// What a person types for a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentName {
+    flow: String,
+    deployment: String,
+}
+
+impl DeploymentName {
+    /// Returns the deployment that `flow/deployment` names, or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').filter(|(flow, deployment)| !flow.is_empty() && !deployment.is_empty());
+        let (flow, deployment) = parts.ok_or_else(|| format!("`{text}` is not like `flow/deployment`, as `prefect deployment ls` shows it"))?;
+        Ok(Self { flow: flow.to_owned(), deployment: deployment.to_owned() })
+    }
+
+    /// Returns the deployment.
+    ///
+    /// # Errors
+    /// When there is none of this name, with what may have been meant.
+    pub async fn find(&self, server: &Server) -> Result<Deployment> {
+        if let Some(found) = server.deployment(&self.flow, &self.deployment).await? {
+            return Ok(found);
+        }
+        let name = self.to_string();
+        let error = Error::rejected(format!("the Prefect API at `{}` has no deployment `{name}`", server.api_url()));
+        let names = server.deployment_names().await.unwrap_or_default();
+        Err(match suggestion::closest(&name, names.iter().map(String::as_str)) {
+            Some(meant) => error.hinted(format!("did you mean `{meant}`?")),
+            None => {
+                error.hinted("see what there is: prefect deployment ls").hinted(format!("the address is from {}", server.settings().api_url.origin))
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for DeploymentName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.flow, self.deployment)
+    }
+}
+
+/// Returns the pool that makes the Jobs of a deployment's runs.
+///
+/// # Errors
+/// When it has none, or one that makes no Jobs.
+pub async fn pool_of(server: &Server, deployment: &Deployment, name: &DeploymentName) -> Result<WorkPool> {
+    let Some(pool_name) = &deployment.work_pool_name else {
+        return Err(Error::rejected(format!("deployment `{name}` has no work pool: `flow.serve` runs it in a process of its own"))
+            .hinted("deploy it to a work pool of type kubernetes: prefect deploy --pool POOL"));
+    };
+    let gone = || Error::rejected(format!("the work pool `{pool_name}` of deployment `{name}` does not exist"));
+    let pool = server.work_pool_and_workers(pool_name).await?.ok_or_else(gone)?;
+    if pool.kind != "kubernetes" {
+        return Err(Error::rejected(format!("the work pool `{pool_name}` of deployment `{name}` is of type {}", pool.kind))
+            .hinted("sbrun runs what a pool of type kubernetes makes a Job of"));
+    }
+    Ok(pool)
+}
+
+/// Refuses a size that the pool's template does not know: the server would pass it over in silence.
+pub fn check_size(pool: &WorkPool, size: &str) -> Result<()> {
+    let name = &pool.name;
+    if !pool.variables.iter().any(|variable| variable == SIZE_VARIABLE) {
+        return Err(Error::rejected(format!("work pool `{name}` knows no sizes: its template has no job variable `{SIZE_VARIABLE}`"))
+            .hinted(format!("make it one of the instance map: sbrun prefect pool update {name}")));
+    }
+    if pool.sizes.is_empty() || pool.sizes.iter().any(|known| known == size) {
+        return Ok(());
+    }
+    let meant = suggestion::closest(size, pool.sizes.iter().map(String::as_str)).map(|meant| format!("did you mean `{meant}`?"));
+    Err(Error::rejected(format!("work pool `{name}` does not know the size `{size}`"))
+        .with_hints(meant)
+        .hinted(format!("it offers {}", suggestion::listed(pool.sizes.iter().map(String::as_str))))
+        .hinted(format!("bring it up to date with the instance map: sbrun prefect pool update {name}")))
+}
