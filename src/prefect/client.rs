@@ -39,6 +39,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// How long a call is repeated while a command starts or answers a question.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to try for a connection: where nobody listens, seldom somebody will soon.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(8);
 /// The first pause, on average half of it; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, also where the server asks for a longer one.
@@ -140,7 +142,8 @@ impl Server {
     async fn send(&self, method: &Method, path: &str, body: Option<Bytes>, doing: &str) -> Result<Answer> {
         let uri: Uri =
             format!("{}{path}", self.0.base).parse().map_err(|error| Error::internal("a path of the Prefect API is wrong").caused_by(error))?;
-        let deadline = Instant::now() + PATIENCE;
+        let begun = Instant::now();
+        let deadline = begun + PATIENCE;
         for attempt in 0.. {
             let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
             (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri.clone());
@@ -155,7 +158,8 @@ impl Server {
                 Err(_) => Duration::ZERO,
             };
             let pause = pause(attempt).max(asked);
-            if Instant::now() + pause >= deadline {
+            let unreached = outcome.as_ref().is_err_and(error::is_unreached);
+            if Instant::now() + pause >= if unreached { begun + CONNECTION_PATIENCE } else { deadline } {
                 return outcome.map_err(|error| self.unanswered(error, doing));
             }
             tokio::time::sleep(pause).await;

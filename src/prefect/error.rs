@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, io, time::Duration};
 
 use http::StatusCode;
+use hyper_util::client::legacy;
 use serde_json::Value;
 use tower::BoxError;
 
@@ -24,6 +25,11 @@ pub(super) fn overdue(after: Duration) -> BoxError {
 /// Returns whether a further try would fail alike: a certificate does not get better, nor does a name that is none.
 pub(super) fn is_final(error: &BoxError) -> bool {
     find::<rustls::Error>(error.as_ref()).is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
+}
+
+/// Returns whether no connection came about.
+pub(super) fn is_unreached(error: &BoxError) -> bool {
+    find::<legacy::Error>(error.as_ref()).is_some_and(legacy::Error::is_connect)
 }
 
 /// Returns what it means that there was no answer.
