@@ -78,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     let mut ui = Ui::new(ui_options(&cli), &environment);
     let result = start(cli, environment, &mut ui);
     ui.clear_progress();
+    ui::give_terminal_back(); // a question that an interruption cut off
     let code = result.unwrap_or_else(|error| {
         ui.error(&error);
         error.kind().exit_code()

@@ -97,7 +97,7 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
         }
     }
     if !seen {
-        explain_silence(&evidence, ui)?;
+        explain_silence(&evidence, &mut view, ui)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,11 +113,11 @@ pub fn open_log_file(path: &std::path::Path) -> Result<File> {
 }
 
 /// Prints the kept end of the output when the pod is gone, and says what is missing; or says why there is no output yet.
-fn explain_silence(evidence: &Evidence, ui: &mut Ui) -> Result<()> {
+fn explain_silence(evidence: &Evidence, view: &mut FollowView, ui: &mut Ui) -> Result<()> {
     let story = diagnose(evidence, now());
     if let Some(tail) = evidence.log_tail.as_ref().filter(|tail| !tail.is_empty()) {
         ui.status("[sbrun: pod and log are gone; these are the last lines, which were kept on the job]");
-        return ui.data(tail.as_bytes());
+        return view.show(ui, JobEvent::Output(tail.clone().into_bytes()), now());
     }
     let url = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).and_then(|plan| plan.logs_url.as_ref().map(|url| (url, plan)));
     let text = match (&story.verdict, url) {
@@ -148,7 +148,7 @@ async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String,
         Followed::Finished(end) => {
             let (story, evidence) = *end;
             if !seen && ui.is_for_people() {
-                explain_silence(&evidence, ui)?;
+                explain_silence(&evidence, &mut view, ui)?;
             }
             let report = JobReport::new(&evidence, &story);
             if let Some(verdict) = &story.verdict {

@@ -93,7 +93,7 @@ fn is_flow_run_id(reference: &str) -> bool {
 }
 
 fn owner(job: &JobRecord) -> String {
-    job.user.clone().unwrap_or_else(|| "somebody else".to_owned())
+    job.user.as_ref().map_or_else(|| "somebody else".to_owned(), |user| wording::flat(user).into_owned())
 }
 
 fn question(job: &JobRecord, verb: &str) -> String {

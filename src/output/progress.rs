@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal_filter::words;
+
 /// Progress is drawn only when it takes longer than this.
 const DELAY: Duration = Duration::from_millis(250);
 
@@ -29,7 +31,7 @@ impl ProgressLine {
 
     /// Replaces the text.
     pub fn set(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+        self.bar.set_message(words(text).into_owned());
     }
 
     /// Starts counting the time again.

@@ -10,6 +10,7 @@ use std::{
 use ratatui::{
     Frame, Terminal,
     backend::CrosstermBackend,
+    buffer::Buffer,
     crossterm::{
         cursor::Show,
         event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -19,6 +20,7 @@ use ratatui::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::terminal_filter::steers;
 use crate::error::{Error, Result};
 
 /// Whether a screen is open in this process. A panic hook has nothing else to know it by.
@@ -61,7 +63,11 @@ impl Screen {
 
     /// Draws the screen anew.
     pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
-        let drawn = self.terminal.draw(view).map(drop);
+        let drawn = self.terminal.draw(|frame| {
+            view(frame);
+            disarm(frame.buffer_mut());
+        });
+        let drawn = drawn.map(drop);
         drawn.map_err(|error| Error::failed("cannot draw on this terminal").caused_by(error))
     }
 
@@ -74,6 +80,14 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         restore();
+    }
+}
+
+/// Takes out of the cells what would steer the terminal: what others named is in them, and a cell is written as it is.
+fn disarm(buffer: &mut Buffer) {
+    for cell in buffer.content.iter_mut().filter(|cell| cell.symbol().contains(steers)) {
+        let harmless = cell.symbol().replace(steers, "");
+        cell.set_symbol(if harmless.is_empty() { " " } else { &harmless });
     }
 }
 
@@ -125,7 +139,24 @@ fn meaning(event: &Event) -> Input {
 
 #[cfg(test)]
 mod tests {
+    use ratatui::{
+        layout::Rect,
+        text::Line,
+        widgets::{Paragraph, Widget},
+    };
+
     use super::*;
+
+    #[test]
+    fn what_is_drawn_cannot_steer() {
+        let texts = ["a\u{202e}gpj", "b\u{1b}]0;pwned\u{7}", "c\u{9b}2Jd", "e\rf", "עברית"];
+        let text: Vec<Line<'_>> = texts.into_iter().map(Line::from).collect();
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 5));
+        Paragraph::new(text).render(buffer.area, &mut buffer);
+        disarm(&mut buffer);
+        assert!(!buffer.content.iter().any(|cell| cell.symbol().contains(steers)), "{buffer:?}");
+        assert!(buffer.content.iter().any(|cell| cell.symbol() == "ע"));
+    }
 
     #[test]
     fn some_keys_leave() {

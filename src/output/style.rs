@@ -17,6 +17,31 @@ pub enum Role {
     Command,
 }
 
+impl Role {
+    const ALL: [Self; 6] = [Self::Good, Self::Bad, Self::Caution, Self::Strong, Self::Faint, Self::Command];
+
+    /// Returns the parameters of the escape sequence that begins the role.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Good => "32",
+            Self::Bad => "1;31",
+            Self::Caution => "33",
+            Self::Strong => "1",
+            Self::Faint => "2",
+            Self::Command => "36",
+        }
+    }
+}
+
+/// The parameters of the escape sequence that ends every role.
+const PLAIN: &str = "0";
+
+/// Returns whether the parameters of a colour sequence are ones that a [`Painter`] writes.
+#[must_use]
+pub fn is_ours(parameters: &str) -> bool {
+    parameters == PLAIN || Role::ALL.iter().any(|role| role.code() == parameters)
+}
+
 /// Paints text, or leaves it as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Painter {
@@ -31,14 +56,6 @@ impl Painter {
         if !self.color || text.is_empty() {
             return text.to_owned();
         }
-        let code = match role {
-            Role::Good => "32",
-            Role::Bad => "1;31",
-            Role::Caution => "33",
-            Role::Strong => "1",
-            Role::Faint => "2",
-            Role::Command => "36",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("\u{1b}[{}m{text}\u{1b}[{PLAIN}m", role.code())
     }
 }

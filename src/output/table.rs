@@ -1,5 +1,7 @@
 //! Tables for people. The only importer of the table crate.
 
+use std::borrow::Cow;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
 
 use super::wording;
@@ -40,6 +42,11 @@ pub fn render(columns: &[Column], mut rows: Vec<Vec<String>>, width: Option<usiz
             *cell = wording::elide(cell, room);
         }
     }
+    for cell in rows.iter_mut().flatten() {
+        if let Cow::Owned(flat) = wording::flat(cell) {
+            *cell = flat;
+        }
+    }
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.title));
@@ -70,5 +77,7 @@ mod tests {
             render(&columns, rows, Some(40)),
             "NAME                CPU  REASON\na-rather-long-name   10  a long reason…\nb                   2.5"
         );
+        let forged = vec![vec!["a\nb".into(), "1".into(), "c\rd".into()]];
+        assert_eq!(render(&columns, forged, None), "NAME  CPU  REASON\na b     1  cd");
     }
 }

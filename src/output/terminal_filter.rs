@@ -1,8 +1,16 @@
-//! Keeps a flow's output from steering the terminal that shows it.
+//! Keeps what others wrote from steering the terminal that shows it.
 //!
 //! A terminal obeys whatever is printed: escape sequences set titles, write to the clipboard (OSC 52), move the cursor over
 //! lines that were printed before, or make the terminal answer as if the user had typed. A flow's output may hold what
-//! somebody else wrote, so only text and colour pass. In a pipe, or with `--raw`, nothing is filtered.
+//! somebody else wrote, so only text and colour pass. In a pipe, or with `--raw`, nothing of it is filtered.
+//!
+//! What sbrun says quotes others all the time: messages of events, annotations of other people's Jobs, names in Prefect,
+//! errors of an API. [`words`] takes everything but text and sbrun's own colours out of it, wherever it goes, since a pipe
+//! often ends on a terminal. [`Ui`](super::ui::Ui) passes every line through it: no view has to think of it.
+
+use std::borrow::Cow;
+
+use super::style;
 
 /// The longest parameters of a colour sequence that passes. Foreground and background in full colour have 36 characters.
 const PARAMETERS_LIMIT: usize = 64;
@@ -18,9 +26,55 @@ const ESCAPE: char = '\x1b';
 /// of step. Bytes that are not UTF-8 become U+FFFD, as the terminal would show them.
 #[derive(Debug, Clone, Default)]
 pub struct TerminalFilter {
+    origin: Origin,
     state: State,
     /// Begin of a character whose rest comes with the next bytes; at most 3 bytes.
     unfinished: Vec<u8>,
+}
+
+/// Whose text is filtered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Origin {
+    /// A flow's output: it may paint as it likes, and draw progress over its own line.
+    #[default]
+    Flow,
+    /// sbrun's own words, which quote others.
+    Words,
+}
+
+impl Origin {
+    /// Returns whether a character passes outside of any control function.
+    fn passes(self, character: char) -> bool {
+        match self {
+            Self::Flow => !character.is_control() || matches!(character, '\t' | '\r' | '\n'),
+            Self::Words => !steers(character) || matches!(character, '\t' | '\n'),
+        }
+    }
+
+    /// Returns whether a colour sequence with these parameters passes.
+    fn paints(self, parameters: &str) -> bool {
+        self == Self::Flow || style::is_ours(parameters)
+    }
+}
+
+/// Returns sbrun's own words without what would steer a terminal: every control function but sbrun's own colours, and the
+/// characters that turn the direction of writing, by which a text can show as another one.
+#[must_use]
+pub fn words(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|character| Origin::Words.passes(character)) {
+        return Cow::Borrowed(text);
+    }
+    let mut filter = TerminalFilter { origin: Origin::Words, ..TerminalFilter::default() };
+    let mut passed = String::with_capacity(text.len());
+    filter.text(text, &mut passed);
+    Cow::Owned(passed)
+}
+
+/// Returns whether a terminal does something else with a character than to show it: control characters, and those that turn the
+/// direction of writing (Unicode's embeddings, overrides and isolates).
+#[must_use]
+pub fn steers(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Where in a control function the input stands (ECMA-48, in the reading of xterm).
@@ -75,7 +129,7 @@ impl TerminalFilter {
         while !text.is_empty() {
             if matches!(self.state, State::Text) {
                 // Nearly all output is this.
-                let plain = text.find(|character| !is_text(character)).unwrap_or(text.len());
+                let plain = text.find(|character| !self.origin.passes(character)).unwrap_or(text.len());
                 passed.push_str(&text[..plain]);
                 text = &text[plain..];
             }
@@ -101,20 +155,26 @@ impl TerminalFilter {
             (State::String, _) | (State::Escape, ']' | 'P' | 'X' | '^' | '_' | 'k') => State::String,
             // Terminals obey line ends and tabs within a sequence; it is no colour we would know then.
             (state, '\t' | '\r' | '\n') => {
-                passed.push(character);
+                self.pass(character, passed);
                 if matches!(state, State::Control(_)) { State::Control(None) } else { state }
             }
             (state, '\0'..' ' | '\x7f') => state,
             (State::Escape, '[') => State::Control(Some(String::new())),
             (State::Escape | State::EscapeIntermediate, ' '..='/') => State::EscapeIntermediate,
             (State::Escape | State::EscapeIntermediate, '0'..='~') => State::Text,
-            (State::Control(parameters), _) => Self::in_control(parameters, character, passed),
+            (State::Control(parameters), _) => self.in_control(parameters, character, passed),
             // Text, or what no control function has and ends it.
             (State::Text | State::Escape | State::EscapeIntermediate, _) => {
-                passed.push(character);
+                self.pass(character, passed);
                 State::Text
             }
         };
+    }
+
+    fn pass(&self, character: char, passed: &mut String) {
+        if self.origin.passes(character) {
+            passed.push(character);
+        }
     }
 
     /// Returns the state after a control character of ISO 8859 (C1), each of which stands for ESC and a letter.
@@ -126,31 +186,26 @@ impl TerminalFilter {
         }
     }
 
-    fn in_control(parameters: Option<String>, character: char, passed: &mut String) -> State {
+    fn in_control(&self, parameters: Option<String>, character: char, passed: &mut String) -> State {
         match (parameters, character) {
             (Some(mut parameters), '0'..=';') if parameters.len() < PARAMETERS_LIMIT => {
                 parameters.push(character);
                 State::Control(Some(parameters))
             }
             (Some(parameters), 'm') => {
-                passed.push_str("\x1b[");
-                passed.push_str(&parameters);
-                passed.push('m');
+                if self.origin.paints(&parameters) {
+                    passed.extend(["\x1b[", &parameters, "m"]);
+                }
                 State::Text
             }
             (_, ' '..='?') => State::Control(None),
             (_, '@'..='~') => State::Text,
             _ => {
-                passed.push(character);
+                self.pass(character, passed);
                 State::Text
             }
         }
     }
-}
-
-/// Returns whether a character passes outside of any control function.
-fn is_text(character: char) -> bool {
-    !character.is_control() || matches!(character, '\t' | '\r' | '\n')
 }
 
 #[cfg(test)]
@@ -158,6 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::output::style::{Painter, Role};
 
     fn filter(bytes: &[u8]) -> String {
         String::from_utf8(TerminalFilter::new().filter(bytes)).unwrap()
@@ -235,7 +291,7 @@ mod tests {
     /// Returns whether every control character of `text` is harmless.
     fn is_harmless(text: &str) -> bool {
         let mut parts = text.split('\x1b');
-        let no_controls = |text: &str| text.chars().all(is_text);
+        let no_controls = |text: &str| text.chars().all(|character| Origin::Flow.passes(character));
         let colour = |part: &str| {
             let end = part.find('m').filter(|_| part.starts_with('['))?;
             part[1..end].bytes().all(|byte| matches!(byte, b'0'..=b'9' | b';' | b':')).then_some(())
@@ -251,7 +307,47 @@ mod tests {
         prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
     }
 
+    #[test]
+    fn own_words_keep_their_text_and_colours() {
+        let colour = Painter { color: true };
+        for role in [Role::Good, Role::Bad, Role::Caution, Role::Strong, Role::Faint, Role::Command] {
+            let painted = colour.paint(role, "ümläuts, 日本語\n\t🦀 עברית");
+            assert_eq!(words(&painted), painted);
+        }
+        assert!(matches!(words("plain ✓\n\ttext"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_own_words_quote_cannot_steer() {
+        for (attack, input, expected) in [
+            ("clipboard", "by \x1b]52;c;cm0gLXJmIC8=\x07ana", "by ana"),
+            ("title with 8-bit introducer", "by \u{9d}0;pwned\u{9c}ana", "by ana"),
+            ("cursor up and erase", "a\x1b[1A\x1b[2K✓ succeeded", "a✓ succeeded"),
+            ("8-bit control sequence", "a\u{9b}2Jb", "ab"),
+            ("hidden text, which a colour sequence can make", "a\x1b[8mb", "ab"),
+            ("a colour that is none of ours", "a\x1b[30;40mb", "ab"),
+            ("back to the begin of the line", "failed\r✓ succeeded", "failed✓ succeeded"),
+            ("within a sequence", "failed\x1b[\r1m✓", "failed✓"),
+            ("backspaces", "failed\x08\x08ok", "failedok"),
+            ("turned direction of writing", "a\u{202e}gpj.exe\u{202c}b\u{2066}c\u{2069}d", "agpj.exebcd"),
+            ("after an escape", "a\x1b\u{202e}b", "ab"),
+            ("within a sequence, too", "a\x1b[\u{202e}b", "ab"),
+        ] {
+            assert_eq!(words(input), expected, "{attack}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_quoted_what_passes_is_harmless(bytes in hostile(), marks in "[\\u{2020}-\\u{2070}\r]{0,3}") {
+            let quoted = format!("{marks}{}{marks}", String::from_utf8_lossy(&bytes));
+            let passed = words(&quoted).into_owned();
+            prop_assert!(is_harmless(&passed), "{passed:?}");
+            prop_assert!(!passed.chars().any(|character| matches!(character, '\r' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')), "{passed:?}");
+            prop_assert!(passed.split('\x1b').skip(1).all(|part| style::is_ours(&part[1..part.find('m').unwrap()])), "{passed:?}");
+            prop_assert_eq!(words(&passed), passed.as_str());
+        }
+
         #[test]
         fn whatever_comes_what_passes_is_harmless(bytes in hostile()) {
             let passed = filter(&bytes);

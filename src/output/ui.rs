@@ -1,4 +1,7 @@
 //! Standard output is data, standard error is talk.
+//!
+//! Everything but a flow's own output is passed through [`words`] on its way, so that no text of others that sbrun quotes can
+//! steer a terminal. A flow's output has [`Ui::data`] and [`Ui::talk`], and whoever shows it filters it.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -9,6 +12,7 @@ use super::{
     progress::ProgressLine,
     prompt, screen,
     style::{Painter, Role},
+    terminal_filter::words,
 };
 use crate::{
     environment::Environment,
@@ -66,6 +70,7 @@ pub struct Ui {
     stderr: Painter,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
+    shows_output: bool,
     can_prompt: bool,
     width: Option<usize>,
     progress: Option<ProgressLine>,
@@ -91,6 +96,7 @@ impl Ui {
             stderr: Painter { color: color(environment.stderr_is_terminal) },
             stdout_is_terminal: environment.stdout_is_terminal,
             stderr_is_terminal: environment.stderr_is_terminal && !dumb,
+            shows_output: if options.format == Format::Table { environment.stdout_is_terminal } else { environment.stderr_is_terminal },
             can_prompt: environment.stdin_is_terminal && environment.stderr_is_terminal,
             width: if environment.stdout_is_terminal { columns.or_else(terminal) } else { None },
             progress: None,
@@ -135,6 +141,13 @@ impl Ui {
         self.stdout_is_terminal
     }
 
+    /// Returns whether a terminal shows the flow's output: that of standard output, or of standard error where standard output belongs
+    /// to a document.
+    #[must_use]
+    pub fn output_is_on_terminal(&self) -> bool {
+        self.shows_output
+    }
+
     /// Returns whether standard error is a terminal that can redraw a line.
     #[must_use]
     pub fn stderr_is_terminal(&self) -> bool {
@@ -164,7 +177,7 @@ impl Ui {
         self.stdout_closed = true;
     }
 
-    /// Writes bytes to standard output. A closed pipe is no error: see [`Self::is_closed`].
+    /// Writes a flow's bytes to standard output, as they are. A closed pipe is no error: see [`Self::is_closed`].
     pub fn data(&mut self, bytes: &[u8]) -> Result<()> {
         if self.stdout_closed {
             return Ok(());
@@ -183,7 +196,7 @@ impl Ui {
         }
     }
 
-    /// Writes bytes to standard error: the flow's output when standard output belongs to a document.
+    /// Writes a flow's bytes to standard error, as they are: when standard output belongs to a document.
     pub fn talk(&mut self, bytes: &[u8]) {
         self.around_progress(|| {
             let mut stderr = io::stderr().lock();
@@ -195,25 +208,34 @@ impl Ui {
 
     /// Writes text and a line feed to standard output.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        self.data(format!("{text}\n").as_bytes())
+        self.data(format!("{}\n", words(text)).as_bytes())
+    }
+
+    /// Writes a document and a line feed to standard output. It is data, and only a terminal gets less than all of it.
+    pub fn document(&mut self, text: &str) -> Result<()> {
+        if self.stdout_is_terminal { self.line(text) } else { self.data(format!("{text}\n").as_bytes()) }
+    }
+
+    /// Writes a line to standard error, also when quiet.
+    pub fn say(&mut self, text: &str) {
+        self.talk(format!("{}\n", words(text)).as_bytes());
     }
 
     /// Writes a document in the format asked for; `table` and `names` render it for people.
     pub fn show<T: Serialize>(&mut self, document: &T, table: impl FnOnce(&Self) -> String, names: impl FnOnce() -> Vec<String>) -> Result<()> {
-        let text = match self.options.format {
-            Format::Table => table(self),
-            Format::Json => format::json(document)?,
-            Format::Jsonl => format::json_line(document)?,
-            Format::Yaml => format::yaml(document)?,
-            Format::Name => names().join("\n"),
-        };
-        if text.is_empty() { Ok(()) } else { self.line(&text) }
+        match self.options.format {
+            Format::Table => Some(table(self)).filter(|text| !text.is_empty()).map_or(Ok(()), |text| self.line(&text)),
+            Format::Json => self.document(&format::json(document)?),
+            Format::Jsonl => self.document(&format::json_line(document)?),
+            Format::Yaml => self.document(&format::yaml(document)?),
+            Format::Name => Some(names().join("\n")).filter(|text| !text.is_empty()).map_or(Ok(()), |text| self.line(&text)),
+        }
     }
 
     /// Writes a line to standard error, unless quiet.
     pub fn status(&mut self, text: &str) {
         if !self.options.quiet {
-            self.talk(format!("{text}\n").as_bytes());
+            self.say(text);
         }
     }
 
@@ -227,7 +249,7 @@ impl Ui {
     /// Writes a warning to standard error, also when quiet.
     pub fn warning(&mut self, text: &str) {
         let heading = self.stderr.paint(Role::Caution, "warning:");
-        self.talk(format!("{heading} {text}\n").as_bytes());
+        self.say(&format!("{heading} {text}"));
     }
 
     /// Writes an error with its causes and hints to standard error.
@@ -238,7 +260,7 @@ impl Ui {
         lines.extend(error.hints().first().map(|_| String::new()));
         let heading = self.stderr.paint(Role::Command, "hint:");
         lines.extend(error.hints().iter().map(|hint| format!("{heading} {}", hint.replace('\n', "\n      "))));
-        self.talk((lines.join("\n") + "\n").as_bytes());
+        self.say(&lines.join("\n"));
     }
 
     /// Shows `text` on the redrawn line, where a terminal shows one; else nothing.
@@ -282,14 +304,15 @@ pub fn notice(text: &str) {
         return;
     }
     let mut stderr = io::stderr().lock();
-    if writeln!(stderr, "[sbrun: {text}]").is_err() {
+    if writeln!(stderr, "[sbrun: {}]", words(text)).is_err() {
         // Nobody reads standard error; there is nowhere left to say so.
     }
 }
 
-/// Ends a live view, so that what is written next can be read.
+/// Ends a live view or an open question, so that what is written next can be read and the shell gets the terminal as it was.
 pub fn give_terminal_back() {
     screen::restore();
+    prompt::restore();
 }
 
 /// Says that a panic was a bug of sbrun and shows the cursor again.

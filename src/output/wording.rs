@@ -1,9 +1,10 @@
 //! Plurals, lists, ages and amounts of time, so that no format string holds grammar.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::SignedDuration;
 
+use super::terminal_filter::words;
 use crate::model::duration;
 
 /// Returns `1 file`, `3 files`.
@@ -41,12 +42,18 @@ pub fn span(seconds: i64) -> String {
     duration::format(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
+/// Returns `text` on one line: a name or a sentence that somebody else wrote must not look like several of ours.
+#[must_use]
+pub fn flat(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { Cow::Owned(words(text).replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
+}
+
 /// Cuts `text` to `width` columns, with an ellipsis where something was left out. Line breaks become spaces.
 #[must_use]
 pub fn elide(text: &str, width: usize) -> String {
-    let flat: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let flat = flat(text);
     if flat.chars().count() <= width {
-        return flat;
+        return flat.into_owned();
     }
     let mut cut: String = flat.chars().take(width.saturating_sub(1)).collect();
     cut.truncate(cut.trim_end().len());

@@ -1,6 +1,7 @@
 //! A terminal of a given size, with a shell in it, as a person would have it: tmux.
 
 use std::{
+    path::Path,
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -66,6 +67,11 @@ impl Terminal {
     /// Returns what is on the screen, with the escape sequences of colours.
     pub(crate) fn colours(&self) -> String {
         text(&ok(self.tmux().args(["capture-pane", "-p", "-e"])))
+    }
+
+    /// Keeps every byte that the terminal gets from now on in a file.
+    pub(crate) fn record(&self, path: &Path) {
+        ok(self.tmux().args(["pipe-pane", "-o", &format!("cat > '{}'", path.display())]));
     }
 
     /// Waits until the screen shows `wanted`, and returns it.

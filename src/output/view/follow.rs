@@ -38,7 +38,7 @@ impl FollowView {
     /// Returns a view of a job that is followed since `started`. `raw` lets every escape sequence through to a terminal.
     #[must_use]
     pub fn new(ui: &Ui, started: Timestamp, raw: bool) -> Self {
-        let filtered = ui.stdout_is_terminal() && !raw;
+        let filtered = ui.output_is_on_terminal() && !raw;
         Self { started, filter: filtered.then(TerminalFilter::new), last_byte: None, quiet_changes: false, log_file: None, last_line: String::new() }
     }
 
@@ -62,7 +62,7 @@ impl FollowView {
             self.keep(ui, bytes);
         }
         if ui.format() == Format::Jsonl {
-            return EventLine::new(&event, now).map_or(Ok(()), |line| ui.line(&format::json_line(&line)?));
+            return EventLine::new(&event, now).map_or(Ok(()), |line| ui.document(&format::json_line(&line)?));
         }
         match event {
             JobEvent::Changed(story) => self.changed(ui, &story, now),
@@ -117,7 +117,7 @@ impl FollowView {
 
     fn talk(ui: &mut Ui, role: Role, text: &str) {
         let line = ui.painter().paint(role, &format!("[sbrun: {text}]"));
-        ui.talk(format!("{line}\n").as_bytes());
+        ui.say(&line);
     }
 
     /// Writes output to the log file; one that cannot be written any more is a warning, for the job goes on.

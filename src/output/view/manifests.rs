@@ -14,8 +14,8 @@ use crate::{
 pub fn show(ui: &mut Ui, manifests: &[&Value], names: impl FnOnce() -> Vec<String>) -> Result<()> {
     match ui.format() {
         Format::Name => ui.line(&names().join("\n")),
-        Format::Json => ui.line(&format::json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?),
-        Format::Jsonl => manifests.iter().try_for_each(|manifest| ui.line(&format::json_line(manifest)?)),
-        Format::Table | Format::Yaml => manifests.iter().try_for_each(|manifest| ui.line(&format!("---\n{}", format::yaml(manifest)?))),
+        Format::Json => ui.document(&format::json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?),
+        Format::Jsonl => manifests.iter().try_for_each(|manifest| ui.document(&format::json_line(manifest)?)),
+        Format::Table | Format::Yaml => manifests.iter().try_for_each(|manifest| ui.document(&format!("---\n{}", format::yaml(manifest)?))),
     }
 }

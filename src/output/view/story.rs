@@ -31,7 +31,8 @@ pub fn verdict_block(evidence: &Evidence, verdict: &Verdict, painter: Painter) -
     let (mark, role) = mark(verdict.outcome);
     let words = verdict.outcome.words();
     // "cancelled by ana" says the outcome itself.
-    let rest = verdict.cause.summary.strip_prefix(&words).map_or_else(|| format!(": {}", verdict.cause.summary), ToOwned::to_owned);
+    let summary = wording::flat(&verdict.cause.summary);
+    let rest = summary.strip_prefix(&words).map_or_else(|| format!(": {summary}"), ToOwned::to_owned);
     let mut head = format!("{}{rest}", painter.paint(role, &format!("{mark} {words}")));
     if verdict.outcome != Outcome::Succeeded {
         head += &painter.paint(Role::Faint, &format!("  [{}]", verdict.cause.reason));
@@ -41,7 +42,7 @@ pub fn verdict_block(evidence: &Evidence, verdict: &Verdict, painter: Painter) -
     if !facts.is_empty() {
         lines.push(painter.paint(Role::Faint, &format!("  {}", facts.join(" · "))));
     }
-    lines.extend(verdict.warnings.iter().map(|warning| format!("  {} {warning}", painter.paint(Role::Caution, "warning:"))));
+    lines.extend(verdict.warnings.iter().map(|warning| format!("  {} {}", painter.paint(Role::Caution, "warning:"), wording::flat(warning))));
     lines.extend(next_lines(&verdict.cause, painter));
     lines.join("\n")
 }
@@ -74,7 +75,7 @@ fn facts(evidence: &Evidence, verdict: &Verdict) -> Vec<String> {
 
 fn next_lines(cause: &Cause, painter: Painter) -> Vec<String> {
     let heading = |index: usize| if index == 0 { "  next: " } else { "        " };
-    cause.next.iter().enumerate().map(|(index, step)| format!("{}{}", heading(index), painter.paint(Role::Command, step))).collect()
+    cause.next.iter().enumerate().map(|(index, step)| format!("{}{}", heading(index), painter.paint(Role::Command, &wording::flat(step)))).collect()
 }
 
 /// Returns a whole story: what `why` prints.
@@ -84,12 +85,12 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
     let job = evidence.job.as_ref();
     if !evidence.name().is_empty() {
         let run = || evidence.flow_run.value()?.run.size().map(ToOwned::to_owned);
-        let size = job.and_then(|job| job.size.clone()).or_else(run).map(|size| format!("  size {size}")).unwrap_or_default();
-        let user = job.and_then(|job| job.user.as_ref()).map(|user| format!("  by {user}")).unwrap_or_default();
-        lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, evidence.name())));
+        let size = job.and_then(|job| job.size.clone()).or_else(run).map(|size| format!("  size {}", wording::flat(&size))).unwrap_or_default();
+        let user = job.and_then(|job| job.user.as_ref()).map(|user| format!("  by {}", wording::flat(user))).unwrap_or_default();
+        lines.push(format!("{}{size}{user}", painter.paint(Role::Strong, &wording::flat(evidence.name()))));
     }
     if let Some(FlowRunRecord { run, page, .. }) = evidence.flow_run.value() {
-        lines.push(painter.paint(Role::Faint, &format!("  flow run {} is {}: {page}", run.name, run.state.name)));
+        lines.push(painter.paint(Role::Faint, &format!("  flow run {} is {}: {page}", wording::flat(&run.name), wording::flat(&run.state.name))));
     }
     lines.extend(timeline(story, now, painter));
     match &story.verdict {
@@ -106,9 +107,9 @@ pub fn story_block(evidence: &Evidence, story: &Story, now: Timestamp, painter: 
         lines.push(format!("    {}{}", proof.text.trim().replace('\n', "\n    "), painter.paint(Role::Faint, &format!("  ({}{age})", proof.source))));
     }
     for cause in &story.details {
-        lines.push(format!("  also: {}{}", cause.summary, painter.paint(Role::Faint, &format!("  [{}]", cause.reason))));
+        lines.push(format!("  also: {}{}", wording::flat(&cause.summary), painter.paint(Role::Faint, &format!("  [{}]", cause.reason))));
     }
-    lines.extend(story.unknown.iter().map(|unknown| format!("  not known: {unknown}")));
+    lines.extend(story.unknown.iter().map(|unknown| format!("  not known: {}", wording::flat(unknown))));
     if story.verdict.is_none() {
         lines.extend(story.cause.iter().flat_map(|cause| next_lines(cause, painter)));
     }
@@ -125,7 +126,7 @@ fn outlook(story: &Story) -> Option<String> {
 }
 
 fn cause_lines(cause: &Cause, painter: Painter) -> Vec<String> {
-    vec![format!("  {}{}", cause.summary, painter.paint(Role::Faint, &format!("  [{}]", cause.reason)))]
+    vec![format!("  {}{}", wording::flat(&cause.summary), painter.paint(Role::Faint, &format!("  [{}]", cause.reason)))]
 }
 
 /// Returns the phases with their times of day, below the date where it changes.
@@ -161,7 +162,7 @@ pub fn status_line(story: &Story) -> String {
         (None, None) => phase,
     };
     match &story.cause {
-        Some(cause) => format!("{words}: {}", cause.summary),
+        Some(cause) => format!("{words}: {}", wording::flat(&cause.summary)),
         None => words,
     }
 }

@@ -22,8 +22,11 @@ pub fn block(plan: &LaunchPlan, name: &str, place: &str, attached: bool, painter
 #[must_use]
 pub fn flow_run_block(record: &FlowRunRecord, size: Option<&str>, attached: bool, painter: Painter) -> String {
     let mark = painter.paint(Role::Good, "✓");
-    let mut head =
-        vec![if attached { format!("{mark} attached to") } else { mark }, "flow run".to_owned(), painter.paint(Role::Strong, &record.run.name)];
+    let mut head = vec![
+        if attached { format!("{mark} attached to") } else { mark },
+        "flow run".to_owned(),
+        painter.paint(Role::Strong, &wording::flat(&record.run.name)),
+    ];
     head.extend(record.deployment.as_ref().map(|deployment| format!("of {deployment}")));
     head.extend(size.map(|size| format!("at size {size}")));
     let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  {}", record.page))];

@@ -1,5 +1,7 @@
 //! Live views as a person sees them, in a terminal multiplexer.
 
+use serde_json::json;
+
 use crate::common::{
     cluster::{Namespace, eventually, kwok},
     terminal::Terminal,
@@ -86,4 +88,59 @@ fn tables_fit_the_terminal() {
         assert_eq!(head.contains("BUSY"), width > 40, "{width}: {screen}");
         assert_eq!(head.contains("CPU"), width > 120, "{width}: {screen}");
     }
+}
+
+/// What a text of somebody else may do to a terminal: write to the clipboard, name the window, move the cursor over other lines, hide
+/// text, turn the direction of writing, and look like lines of sbrun's own.
+const EVIL: &str = "by\u{1b}]52;c;cm0gLXJmIC8=\u{7}\u{1b}]0;pwned\u{7}\u{9d}0;pwned\u{9c}\u{1b}[2A\u{1b}[2K\u{9b}2J\u{1b}[8m\r\n✓ forged\u{202e}";
+
+/// Makes a Job of somebody else's, whose every text is hostile.
+fn hostile_job(namespace: &Namespace) {
+    let ending = json!({"outcome": "cancelled", "reason": "Cancelled.ByUser", "by": EVIL, "at": "2026-11-24T10:00:00Z", "message": EVIL});
+    let annotations = json!({
+        "sbrun.dev/user": EVIL, "sbrun.dev/flow": EVIL, "sbrun.dev/log-tail": format!("last words{EVIL}\n"), "sbrun.dev/ending": ending.to_string(),
+    });
+    let metadata =
+        json!({"name": "hostile", "labels": {"app.kubernetes.io/managed-by": "sbrun", "sbrun.dev/user": "eve"}, "annotations": annotations});
+    let pod = json!({"spec": {"restartPolicy": "Never", "nodeSelector": {"no": "where"}, "containers": [{"name": "flow", "image": "x"}]}});
+    namespace.apply(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": pod}}));
+    eventually("the pod", || !namespace.objects("pods").is_empty());
+    let pod = namespace.objects("pods").remove(0)["metadata"].clone();
+    let about = json!({"kind": "Pod", "name": pod["name"], "namespace": namespace.name, "uid": pod["uid"]});
+    namespace.apply(json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "hostile"}, "involvedObject": about, "type": "Warning", "reason": "NotTriggerScaleUp",
+        "message": format!("pod didn't trigger scale-up: {EVIL}"), "source": {"component": "cluster-autoscaler"}, "count": 1,
+        "firstTimestamp": "2026-11-24T10:00:00Z", "lastTimestamp": "2026-11-24T10:00:00Z",
+    }));
+}
+
+#[test]
+fn what_others_wrote_does_not_steer_the_terminal() {
+    let namespace = namespace("hostile");
+    hostile_job(&namespace);
+    let recording = namespace.sandbox.path("recording");
+    let terminal = Terminal::open(&namespace.sandbox, 100, 40);
+    terminal.record(&recording);
+    let commands = ["why hostile", "list --all", "why hostile -o json", "list --all -o yaml", "logs hostile", "-v wait hostile --timeout 1s"];
+    for (number, command) in commands.iter().enumerate() {
+        // Two halves, so that the line itself does not look like its end.
+        terminal.type_line(&format!("sbrun {command}; echo 'command '{number} exits"));
+        terminal.until(&format!("command {number} exits"));
+    }
+    terminal.type_line("sbrun cancel hostile");
+    terminal.until("cancel it?");
+    terminal.press("C-c");
+    terminal.until("ready>");
+    let shown = String::from_utf8(std::fs::read(recording).unwrap()).unwrap();
+    assert!(shown.contains("last words") && shown.matches("forged").count() > 5, "{shown}");
+    for sequence in ["\u{1b}]", "\u{1b}[2A", "\u{9b}", "\u{9d}"] {
+        assert!(!shown.contains(sequence), "{sequence:?}: {shown:?}");
+    }
+    // Only a flow's own output may begin a line as it likes, paint it, and write in any direction to the end of it.
+    assert_eq!((shown.matches('\u{202e}').count(), shown.matches("\u{1b}[8m").count()), (1, 1), "{shown:?}");
+    let forged = shown.lines().filter(|line| line.trim_start_matches('\r').starts_with("✓ forged"));
+    assert_eq!(forged.count(), 1, "{shown:?}");
+    // A pipe gets a flow's bytes as they are.
+    let output = namespace.sandbox.command(["logs", "hostile"]).exits(0);
+    assert_eq!(output.text(), format!("last words{EVIL}\n"));
 }
