@@ -12,7 +12,7 @@ pub mod machine;
 mod output;
 mod session;
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +39,52 @@ pub enum Control {
         /// How long to see it end.
         patience: Duration,
     },
+}
+
+/// The controls that come, one after the other.
+#[derive(Debug)]
+pub struct Controls {
+    put_back: Option<Control>,
+    sender: Option<mpsc::Receiver<Control>>,
+}
+
+impl Controls {
+    /// Returns controls of which none ever comes.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { put_back: None, sender: None }
+    }
+
+    /// Returns the next one; waits for ever when nobody is left to send any. May be dropped at any time.
+    pub async fn next(&mut self) -> Control {
+        if let Some(control) = self.put_back.take() {
+            return control;
+        }
+        if let Some(sender) = &mut self.sender {
+            if let Some(control) = sender.recv().await {
+                return control;
+            }
+            self.sender = None;
+        }
+        pending().await
+    }
+
+    /// Makes `control` the next one, for whoever can obey it.
+    pub fn put_back(&mut self, control: Control) {
+        self.put_back = Some(control);
+    }
+
+    /// Returns whether a control was put back.
+    #[must_use]
+    pub fn has_put_back(&self) -> bool {
+        self.put_back.is_some()
+    }
+}
+
+impl From<mpsc::Receiver<Control>> for Controls {
+    fn from(sender: mpsc::Receiver<Control>) -> Self {
+        Self { put_back: None, sender: Some(sender) }
+    }
 }
 
 /// How to follow.
@@ -92,10 +138,10 @@ pub enum Followed {
 ///
 /// Errors come from a view that cannot write, or from a cluster that refuses to answer for good; a cluster that does not
 /// answer is awaited.
-pub async fn follow<J, V>(job: &mut J, evidence: Evidence, options: FollowOptions, controls: mpsc::Receiver<Control>, view: V) -> Result<Followed>
+pub async fn follow<J, V>(job: &mut J, evidence: Evidence, options: FollowOptions, controls: Controls, view: V) -> Result<Followed>
 where
     J: RunningJob,
     V: FnMut(JobEvent, Timestamp) -> Result<()>,
 {
-    Session::new(job, evidence, options, controls, view).run().await
+    Session::new(job, evidence, options, view).run(controls).await
 }

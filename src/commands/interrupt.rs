@@ -9,9 +9,9 @@ use tokio::{
 
 use crate::{
     error::{Error, Result},
-    follow::{Control, machine::StopSignal},
+    follow::{Control, Controls, machine::StopSignal},
     model::launch_plan::OnInterrupt,
-    output::prompt,
+    output::{prompt, ui},
 };
 
 /// How long a cancelled job may take to end before sbrun leaves: a CI runner kills after 7.5 s and 2.5 s more.
@@ -64,12 +64,12 @@ impl Signals {
 
 impl Interruptions {
     /// Returns what the follow loop is to be told, from now on, as signals come.
-    pub fn listen(self) -> Result<mpsc::Receiver<Control>> {
+    pub fn listen(self) -> Result<Controls> {
         self.listen_for(StopSignal::default())
     }
 
     /// The same for a flow on this machine, which is ended by the very signal that came: Ctrl-C reaches it as Ctrl-C.
-    pub fn listen_for(self, stop_signal: StopSignal) -> Result<mpsc::Receiver<Control>> {
+    pub fn listen_for(self, stop_signal: StopSignal) -> Result<Controls> {
         let mut signals = Signals::listen()?;
         let (sender, receiver) = mpsc::channel(4);
         tokio::spawn(async move {
@@ -84,7 +84,7 @@ impl Interruptions {
                 }
             }
         });
-        Ok(receiver)
+        Ok(receiver.into())
     }
 
     async fn decide(&self, came: &Came, signals: &mut Signals, sender: &mpsc::Sender<Control>) -> Control {
@@ -115,7 +115,10 @@ impl Interruptions {
                 Ok(Some(1)) => self.cancel(PATIENCE_ON_TERMINAL),
                 _ => Control::Detach,
             },
-            _ = signals.next() => Control::Detach,
+            _ = signals.next() => {
+                ui::give_terminal_back(); // whoever asks goes on waiting for a key
+                Control::Detach
+            }
         }
     }
 }

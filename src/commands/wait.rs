@@ -8,7 +8,7 @@ use futures::future::join_all;
 use super::{context::Context, interrupt::Interruptions, references::Referrer};
 use crate::{
     error::{Error, Result},
-    follow::{FollowOptions, Followed, cluster::ClusterJob, follow},
+    follow::{Controls, FollowOptions, Followed, cluster::ClusterJob, follow},
     model::{duration, evidence::Evidence, exit_code::ExitCode, job_event::JobEvent, launch_plan::OnInterrupt},
     output::{
         ui::{Format, Ui},
@@ -53,7 +53,7 @@ pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Resul
     let results = tokio::select! {
         results = join_all(waits) => results,
         () = tokio::time::sleep(limit) => return Ok(gave_up(&mut shared.borrow_mut(), limit)),
-        _ = controls.recv() => return Ok(left(&mut shared.borrow_mut())),
+        _ = controls.next() => return Ok(left(&mut shared.borrow_mut())),
     };
     let ui = shared.into_inner();
     ui.clear_progress();
@@ -78,7 +78,6 @@ fn left(ui: &mut Ui) -> ExitCode {
 async fn wait_for_one(mut job: ClusterJob, evidence: Evidence, follower: &str, ui: &RefCell<&mut Ui>) -> Result<JobReport> {
     let name = evidence.name().to_owned();
     let options = FollowOptions { output: false, ..FollowOptions::new(follower.to_owned()) };
-    let (_stay, controls) = tokio::sync::mpsc::channel(1);
     let view = |event: JobEvent, _| {
         let ui = &mut **ui.borrow_mut();
         match event {
@@ -91,7 +90,8 @@ async fn wait_for_one(mut job: ClusterJob, evidence: Evidence, follower: &str, u
         }
         Ok(())
     };
-    let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) = follow(&mut job, evidence, options, controls, view).await?;
+    let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) =
+        follow(&mut job, evidence, options, Controls::none(), view).await?;
     let (story, evidence) = *end;
     let ui = &mut **ui.borrow_mut();
     ui.clear_progress();

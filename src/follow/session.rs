@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
 
 use super::{
-    Control, Detail, FollowOptions, Followed, RunningJob,
+    Control, Controls, Detail, FollowOptions, Followed, RunningJob,
     output::{Output, Pumped},
 };
 use crate::{
@@ -42,16 +41,17 @@ const REMIND: SignedDuration = SignedDuration::from_secs(30);
 enum Step {
     Look,
     Output(Pumped),
-    Control(Option<Control>),
+}
+
+/// Returns whether an exit with this verdict promises that nothing of the job runs any more.
+fn needs_settling(verdict: &Verdict) -> bool {
+    matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost)
 }
 
 pub(super) struct Session<'job, J, V> {
     job: &'job mut J,
     evidence: Evidence,
     options: FollowOptions,
-    controls: mpsc::Receiver<Control>,
-    controlled: bool,
-    interrupted_by: Option<Control>,
     view: V,
     told: Option<Story>,
     last_told: Timestamp,
@@ -63,6 +63,7 @@ pub(super) struct Session<'job, J, V> {
     lease_renewed: Timestamp,
     ending_sent: bool,
     leave_by: Option<Timestamp>,
+    leaving: bool,
     drain_until: Option<Timestamp>,
     looked_back: bool,
     settle_until: Option<Timestamp>,
@@ -79,16 +80,13 @@ where
     J: RunningJob,
     V: FnMut(JobEvent, Timestamp) -> Result<()>,
 {
-    pub(super) fn new(job: &'job mut J, evidence: Evidence, options: FollowOptions, controls: mpsc::Receiver<Control>, view: V) -> Self {
+    pub(super) fn new(job: &'job mut J, evidence: Evidence, options: FollowOptions, view: V) -> Self {
         let now = job.now();
         Self {
             job,
             evidence,
             output: Output::new(options.output),
             options,
-            controls,
-            controlled: true,
-            interrupted_by: None,
             view,
             told: None,
             last_told: now,
@@ -99,44 +97,61 @@ where
             lease_renewed: now,
             ending_sent: false,
             leave_by: None,
+            leaving: false,
             drain_until: None,
             looked_back: false,
             settle_until: None,
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Followed> {
+    /// Follows to the end. Whatever is under way, a control is heard at once: what it cuts off is begun anew, and everything that is
+    /// changed outside may be asked for twice.
+    pub(super) async fn run(mut self, mut controls: Controls) -> Result<Followed> {
+        loop {
+            let control = tokio::select! {
+                biased;
+                control = controls.next() => control,
+                followed = self.watch() => return followed,
+            };
+            let control = match control {
+                Control::Ask(quiet) => {
+                    (self.view)(JobEvent::Asking, self.job.now())?;
+                    quiet.send(()).ok(); // whoever waited in vain for it asks all the same
+                    self.wait_for_answer(&mut controls).await
+                }
+                decided => decided,
+            };
+            tokio::select! {
+                biased;
+                followed = self.obey(control) => if let Some(followed) = followed? {
+                    return Ok(followed);
+                },
+                further = controls.next() => controls.put_back(further),
+            }
+        }
+    }
+
+    /// Looks, tells and acts until there is nothing left to follow. May be dropped at any time.
+    async fn watch(&mut self) -> Result<Followed> {
         loop {
             self.look().await?;
-            let followed = loop {
+            loop {
                 if let Some(followed) = self.advance().await? {
-                    break Some(followed);
+                    return Ok(followed);
                 }
                 match self.step().await {
-                    Step::Look => break None,
+                    Step::Look => break,
                     Step::Output(pumped) => self.tell_output(pumped)?,
-                    Step::Control(control) => {
-                        if let Some(followed) = self.obey(control).await? {
-                            break Some(followed);
-                        }
-                    }
                 }
-            };
-            if let Some(followed) = followed {
-                return Ok(followed);
             }
         }
     }
 
     /// Waits for whatever comes first.
     async fn step(&mut self) -> Step {
-        if let Some(control) = self.interrupted_by.take() {
-            return Step::Control(Some(control));
-        }
         let limit = self.patience();
         tokio::select! {
             biased;
-            control = self.controls.recv(), if self.controlled => Step::Control(control),
             pumped = self.output.next() => Step::Output(pumped),
             () = self.job.changed(limit) => Step::Look,
         }
@@ -164,21 +179,13 @@ where
     /// Looks at the job, while output goes on.
     async fn look_at(&mut self, detail: Detail) -> Result<()> {
         let result = {
-            let Self { job, evidence, output, view, controls, controlled, interrupted_by, .. } = self;
+            let Self { job, evidence, output, view, .. } = self;
             let observation = job.observe(evidence, detail);
             tokio::pin!(observation);
             loop {
                 tokio::select! {
                     result = &mut observation => break result,
                     pumped = output.next() => output.tell(pumped, view)?,
-                    // A server that does not answer must not hold up who wants to leave.
-                    control = controls.recv(), if *controlled && interrupted_by.is_none() => match control {
-                        Some(control) => {
-                            *interrupted_by = Some(control);
-                            return Ok(());
-                        }
-                        None => *controlled = false,
-                    },
                 }
             }
         };
@@ -356,36 +363,33 @@ where
         Ok(())
     }
 
-    async fn obey(&mut self, control: Option<Control>) -> Result<Option<Followed>> {
+    /// Does what was decided outside. A further control may cut it off and finds what became of it in `ending_sent` and `leaving`.
+    async fn obey(&mut self, control: Control) -> Result<Option<Followed>> {
         match control {
-            None => {
-                self.controlled = false;
-                Ok(None)
-            }
-            Some(Control::Ask(quiet)) => {
-                (self.view)(JobEvent::Asking, self.job.now())?;
-                if quiet.send(()).is_err() {
-                    return Ok(None); // whoever asks gave up waiting
-                }
-                self.interrupted_by = self.wait_for_answer().await;
-                Ok(None)
-            }
-            Some(Control::Detach) if self.settle_until.is_some() => {
+            Control::Ask(_) => Ok(None), // answered before it comes here
+            Control::Detach if self.settle_until.is_some() => {
                 self.check_settled()?;
                 Ok(None)
             }
-            Some(Control::Detach) if self.leave_by.is_some() => {
+            Control::Detach if self.leave_by.is_some() => {
+                if !self.ending_sent {
+                    return Err(self.unsure("cancelling"));
+                }
                 let story = diagnose(&self.evidence, self.job.now());
                 Ok(Some(Followed::Ending(Box::new((story, self.evidence.clone())))))
             }
-            Some(Control::Detach) => {
-                if self.options.lease_interval.is_some() {
-                    self.job.drop_lease(&self.evidence).await?;
-                }
+            Control::Detach => {
                 let story = diagnose(&self.evidence, self.job.now());
+                if let Some(verdict) = story.verdict.as_ref().filter(|_| story.held_until.is_none()) {
+                    // It is over, so nothing goes on; of some ends sbrun promises that nothing runs, and has not seen that yet.
+                    self.settle_until = needs_settling(verdict).then(|| self.job.now());
+                    self.check_settled()?;
+                    return Ok(Some(Followed::Finished(Box::new((story, self.evidence.clone())))));
+                }
+                self.give_up_lease().await?;
                 Ok(Some(Followed::Detached(Box::new((story, self.evidence.clone())))))
             }
-            Some(Control::Cancel { by, patience }) => {
+            Control::Cancel { by, patience } => {
                 let ending =
                     Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: self.job.now(), message: None };
                 self.leave_by = Some(self.job.now() + patience);
@@ -395,12 +399,29 @@ where
         }
     }
 
+    /// Lets the job live on without this follower.
+    async fn give_up_lease(&mut self) -> Result<()> {
+        let Some(interval) = self.options.lease_interval else { return Ok(()) };
+        let ends = format!("nobody renews its lease now: the job ends by itself within {} s", interval.as_secs() * 3);
+        if std::mem::replace(&mut self.leaving, true) {
+            return Err(self.unsure("detaching").hinted(ends));
+        }
+        self.job.drop_lease(&self.evidence).await.map_err(|error| error.hinted(ends))
+    }
+
+    /// Returns the error of who was in too much of a hurry to learn whether a change was made.
+    fn unsure(&self, doing: &str) -> Error {
+        let name = self.evidence.name();
+        Error::unreachable(format!("interrupted while {doing} `{name}`: it is not known whether the cluster was told"))
+            .hinted(format!("`sbrun why {name}` tells how it is, `sbrun cancel {name}` ends it"))
+    }
+
     /// Waits for what somebody decides, and keeps the job alive meanwhile.
-    async fn wait_for_answer(&mut self) -> Option<Control> {
+    async fn wait_for_answer(&mut self, controls: &mut Controls) -> Control {
         loop {
             let renewal = tokio::time::sleep(self.options.lease_interval.unwrap_or(Duration::from_secs(3600)));
             tokio::select! {
-                control = self.controls.recv() => return control,
+                control = controls.next() => return control,
                 () = renewal => drop(self.job.renew_lease(&self.evidence).await),
             }
         }
@@ -423,7 +444,7 @@ where
         }
         let Some(verdict) = story.verdict.clone() else { return Ok(None) };
         self.forbid_replacement(&verdict, now).await?;
-        if matches!(verdict.outcome, Outcome::NoNode | Outcome::Rejected | Outcome::Lost) && !self.settled(now).await? {
+        if needs_settling(&verdict) && !self.settled(now).await? {
             return Ok(None);
         }
         let tail = self.output.tail();

@@ -4,14 +4,13 @@ use std::{cell::RefCell, fs::File, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::result_file::ResultFile;
 use crate::{
     commands::{context::Context, interrupt::Interruptions, submit::resolve::LOCAL},
     environment::now,
     error::{Error, Result},
-    follow::{Control, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
+    follow::{Control, Controls, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
     kubernetes::{
         connect::Cluster,
         jobs::{self, Created},
@@ -127,7 +126,7 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
         tokio::select! {
             created = &mut creating => Some(created?),
             // What is under way is not taken back: it may be done already, and only its answer tells.
-            Some(control) = controls.recv() => {
+            control = controls.next() => {
                 interruption = Some(control);
                 tokio::time::timeout(LAST_MOMENT, &mut creating).await.ok().transpose()?
             }
@@ -196,17 +195,11 @@ fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
 }
 
 /// An interruption while the Job was being created, which it now is: it is ended, or left to itself, as was asked for.
-async fn interrupted(
-    record: &JobRecord,
-    control: Control,
-    controls: &mut mpsc::Receiver<Control>,
-    cluster: &Cluster,
-    ui: &mut Ui,
-) -> Result<ExitCode> {
+async fn interrupted(record: &JobRecord, control: Control, controls: &mut Controls, cluster: &Cluster, ui: &mut Ui) -> Result<ExitCode> {
     let control = match control {
         Control::Ask(quiet) => {
             drop(quiet); // nothing is drawn here that could disturb the question
-            controls.recv().await.unwrap_or(Control::Detach)
+            controls.next().await
         }
         decided => decided,
     };
@@ -266,7 +259,7 @@ pub async fn to_the_end<J: RunningJob>(
     job: &mut J,
     evidence: Evidence,
     options: FollowOptions,
-    controls: mpsc::Receiver<Control>,
+    controls: Controls,
     mut view: FollowView,
     ui: &mut Ui,
 ) -> Result<Launched> {
