@@ -3,6 +3,7 @@
 //! Nothing here knows a clock, the environment, the network or a terminal; time comes in as a value.
 
 pub mod access;
+pub mod address;
 pub mod autoscaler_deployment;
 pub mod autoscaler_status;
 pub mod autoscaler_tags;

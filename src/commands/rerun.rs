@@ -32,7 +32,7 @@ use crate::{
         launch_plan::{LaunchPlan, OnInterrupt, SecretSource},
         outcome::Outcome,
     },
-    output::ui::Ui,
+    output::{ui::Ui, wording},
 };
 
 /// Arguments of `sbrun rerun`.
@@ -93,6 +93,11 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     }
     plan.user = user;
     ui.status(&format!("running again what `{}` recorded; changes of your files since then are not in it (`sbrun submit` sends them)", record.name));
+    let read_here = plan.secrets.iter().filter(|secret| matches!(secret.source, SecretSource::Value(_)));
+    let read_here: Vec<String> = read_here.map(|secret| format!("`{}`", secret.name)).collect();
+    if !read_here.is_empty() {
+        ui.status(&format!("it gets {} from your environment, as the job was given", wording::list(&read_here)));
+    }
     flow_run::reopen(&plan, &cluster, context).await?;
     launch::on_cluster(plan, cluster, options, context, ui).await?.conclude(ui, results)
 }

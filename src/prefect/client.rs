@@ -27,6 +27,7 @@ use super::{
 use crate::{
     environment::{self, Environment},
     error::{Error, Result},
+    model::address::without_user,
     proxy::Proxy,
 };
 
@@ -87,6 +88,10 @@ impl Server {
     /// When the address or a credential cannot be used.
     fn connect(settings: Settings, environment: &Environment) -> Result<Self> {
         let base = settings.api_url.value.trim_end_matches('/').to_owned();
+        if without_user(&base) != base {
+            return Err(Error::rejected("the address of the Prefect API has a user in it")
+                .hinted(format!("it is from {}; credentials belong into PREFECT_API_AUTH_STRING or PREFECT_API_KEY", settings.api_url.origin)));
+        }
         let uri: Uri =
             base.parse().ok().filter(|uri: &Uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))).ok_or_else(|| {
                 Error::rejected(format!("`{base}` is no address of a Prefect API"))

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::{
     environment::Environment,
     error::{Error, Result},
-    model::launch_plan::Redacted,
+    model::{address::without_user, launch_plan::Redacted},
 };
 
 /// Where a setting is from, for people.
@@ -106,7 +106,7 @@ impl Settings {
         let api = self.api_url.value.trim_end_matches('/');
         let cloud = api.strip_prefix("https://api.prefect.cloud/api/accounts/").and_then(|rest| rest.split_once("/workspaces/"));
         let base = match (&self.ui_url, cloud) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (Some(url), _) => without_user(url.trim_end_matches('/')),
             (None, Some((account, workspace))) => format!("https://app.prefect.cloud/account/{account}/workspace/{workspace}"),
             (None, None) => api.strip_suffix("/api").unwrap_or(api).to_owned(),
         };

@@ -9,6 +9,7 @@ mod init;
 mod karpenter;
 mod nodes;
 mod prefect;
+mod secrets;
 mod setup;
 mod submit;
 mod terminal;

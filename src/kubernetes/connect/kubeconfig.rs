@@ -17,7 +17,7 @@ use super::ConnectOptions;
 use crate::{
     environment::Environment,
     error::{Error, Result},
-    model::suggestion,
+    model::{address::without_user, suggestion},
     proxy::Proxy,
 };
 
@@ -155,7 +155,7 @@ fn take_plugin(mut user: AuthInfo, cluster: &config::Cluster, config: &mut Confi
 fn servers(kubeconfig: &Kubeconfig) -> Vec<(String, String)> {
     let server = |cluster: &str| {
         let cluster = kubeconfig.clusters.iter().find(|named| named.name == cluster)?.cluster.as_ref()?;
-        cluster.server.clone()
+        cluster.server.as_deref().map(without_user)
     };
     let contexts = kubeconfig.contexts.iter().filter_map(|named| Some((named.name.clone(), named.context.as_ref()?)));
     contexts.map(|(name, context)| (name, server(&context.cluster).unwrap_or_default())).collect()
@@ -166,6 +166,10 @@ fn choices(contexts: &[(String, String)]) -> String {
 }
 
 fn parse_server(server: &str, context: &str) -> Result<Uri> {
+    if without_user(server) != server {
+        return Err(Error::rejected(format!("the server of context `{context}` has a user in its address"))
+            .hinted("credentials belong to the user of the context: see `kubectl config set-credentials`"));
+    }
     let parsed = server.parse::<Uri>().ok().filter(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
     parsed.ok_or_else(|| {
         Error::rejected(format!("the server of context `{context}` is `{server}`, which is no address"))

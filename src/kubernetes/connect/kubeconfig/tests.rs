@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::error::ErrorKind;
 
@@ -161,4 +163,51 @@ fn a_pod_without_a_kubeconfig_uses_its_service_account() {
     assert_eq!(target.config.auth_info.token_file.as_deref(), Some(account.join("token").to_str().unwrap()));
     // `--context` asks for a kubeconfig, and one that exists wins over the pod.
     assert_eq!(sandbox.error(Some("prod")).0, ErrorKind::Unreachable);
+}
+
+/// What must never be shown.
+const PLANTED: &str = "pl4nted7secret";
+
+/// Returns all that an error says.
+fn words(error: &Error) -> String {
+    [&[error.message().to_owned()][..], &error.causes(), error.hints()].concat().join("\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_kubeconfig_is_refused_without_its_secrets(
+        at: prop::sample::Index, length in 0usize..30, put in "[ \\-:{}\\[\\]\"'|>#&*!%0-9\\n]{0,8}", context in prop::option::of("(prod|stage|both|old|lost)"),
+    ) {
+        let text = TWO.replace("token: abc", &format!("token: {PLANTED}, password: {PLANTED}, client-key-data: {PLANTED}"));
+        let start = text.floor_char_boundary(at.index(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len()));
+        // What is torn out of a secret is none.
+        prop_assume!(!text[start..end].chars().any(|character| PLANTED.contains(character)) || !text[..end].ends_with(PLANTED));
+        let damaged = format!("{}{put}{}", &text[..start], &text[end..]);
+        if let Err(error) = Sandbox::new(Some(&damaged)).choose(context.as_deref(), None) {
+            prop_assert!(!words(&error).contains(PLANTED), "{}", words(&error));
+        }
+    }
+}
+
+#[test]
+fn a_secret_of_the_wrong_kind_is_not_quoted() {
+    for user in
+        ["{token: 4711471147114711}", "{token: [4711471147114711]}", "{password: {a: 4711471147114711}}", "{client-key-data: 4711471147114711}"]
+    {
+        let text = TWO.replace("{token: abc}", user);
+        if let Err(error) = Sandbox::new(Some(&text)).choose(None, None) {
+            assert!(!words(&error).contains("47114711"), "{}", words(&error));
+        }
+    }
+}
+
+#[test]
+fn an_address_with_a_user_is_refused_and_not_repeated() {
+    let text = TWO.replace("https://one.example:6443", "https://ana:secret@one.example:6443");
+    let error = Sandbox::new(Some(&text)).choose(Some("prod"), None).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Rejected, "the server of context `prod` has a user in its address"));
+    assert!(!words(&error).contains("secret"));
 }
