@@ -154,7 +154,46 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use clap::CommandFactory;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::*;
+
+    /// Returns words of the command line: commands and flags as they are, and whatever somebody may type instead.
+    fn word() -> impl Strategy<Value = OsString> {
+        let mut known: Vec<String> =
+            ["--", "-", "-o", "json", "1d", "A=b", "@latest", "flow.py", "-vvq", "--size=", "=", "--day"].map(Into::into).into();
+        for command in Cli::command().get_subcommands() {
+            known.push(command.get_name().to_owned());
+            known.extend(command.get_arguments().filter_map(|argument| Some(format!("--{}", argument.get_long()?))));
+        }
+        prop_oneof![
+            6 => select(known).prop_map(OsString::from),
+            1 => any::<String>().prop_map(OsString::from),
+            1 => vec(any::<u8>(), 0..6).prop_map(OsString::from_vec),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_command_or_a_refusal_in_words(words in vec(word(), 0..7)) {
+            if let Err(error) = parse([OsString::from("sbrun")].into_iter().chain(words)) {
+                let text = error.to_string();
+                prop_assert!(!text.trim().is_empty());
+                prop_assert_eq!(error.exit_code(), if error.use_stderr() { 2 } else { 0 });
+                prop_assert!(error.use_stderr() || matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion), "{text}");
+            }
+        }
+
+        #[test]
+        fn arguments_after_two_dashes_are_the_flow_s(arguments in vec(any::<String>(), 0..5)) {
+            let line = ["sbrun", "submit", "flow.py", "--"].map(OsString::from).into_iter().chain(arguments.iter().map(OsString::from));
+            let Ok(Cli { command: Command::Submit(submit), .. }) = parse(line) else { return Err(TestCaseError::fail("refused")) };
+            prop_assert_eq!(submit.arguments, arguments);
+        }
+    }
 
     fn told(line: &str) -> String {
         let error = parse(line.split(' ').map(OsString::from)).expect_err("the line is wrong");

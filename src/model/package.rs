@@ -157,8 +157,11 @@ pub fn is_safe_path(path: &str) -> bool {
     !path.is_empty() && !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// Returns the files sorted, or an error when two share a path.
+/// Returns the files sorted, or an error when two share a path, or one leaves the root.
 fn sorted(mut files: Vec<PackagedFile>) -> Result<Package> {
+    if let Some(file) = files.iter().find(|file| !is_safe_path(&file.path)) {
+        return Err(Error::rejected(format!("the recorded package has the path `{}`, which leaves its folder", printable(&file.path))));
+    }
     files.sort_by(|left, right| left.path.cmp(&right.path));
     if let Some(pair) = files.windows(2).find(|pair| pair[0].path == pair[1].path) {
         return Err(Error::rejected(format!("the package has `{}` twice", printable(&pair[0].path))));

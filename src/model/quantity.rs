@@ -162,7 +162,33 @@ impl fmt::Display for Memory {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_for_manifests_is_read_again(amount in 0..=1_000_000_000_000_000_000u64) {
+            prop_assert_eq!(Cpu(amount).to_kubernetes().parse(), Ok(Cpu(amount)));
+            prop_assert_eq!(Memory(amount).to_kubernetes().parse(), Ok(Memory(amount)));
+            prop_assert!(!Cpu(amount).to_string().is_empty() && !Memory(amount).to_string().is_empty());
+        }
+
+        #[test]
+        fn fractions_are_rounded_up(whole in 0u64..1_000_000, thousandths in 0u64..1000, unit in 0usize..4) {
+            let (suffix, factor) = [("", 1), ("k", 1000), ("Mi", MIB), ("Gi", GIB)][unit];
+            let bytes = (u128::from(whole) * 1000 + u128::from(thousandths)) * u128::from(factor);
+            let expected = u64::try_from(bytes.div_ceil(1000)).map(Memory).map_err(drop);
+            prop_assert_eq!(format!("{whole}.{thousandths:03}{suffix}").parse::<Memory>().map_err(drop), expected);
+        }
+
+        #[test]
+        fn only_what_looks_like_an_amount_is_one(text in prop_oneof!["[0-9.eEkmunKMGTPi+\\- é]{0,24}", any::<String>()]) {
+            let is_one = text.parse::<Memory>().is_ok() || text.parse::<Cpu>().is_ok();
+            let begins = text.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+            prop_assert!(!is_one || begins && text.bytes().any(|byte| byte.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");
+        }
+    }
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {

@@ -113,7 +113,31 @@ impl ScalingActivity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn word() -> impl Strategy<Value = String> {
+        let known = ["Launching a new EC2 instance", "Terminating EC2 instance: i-0a", "Status Reason: ", "i-", "Failed", "spot", "interrupt", "é"];
+        prop_oneof![prop::sample::select(known.to_vec()).prop_map(ToOwned::to_owned), any::<String>()]
+    }
+
+    fn words() -> impl Strategy<Value = String> {
+        prop::collection::vec(word(), 0..4).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_prose_is_a_failure_or_a_loss_unless_it_says_what_it_is_about(
+            status in word(), description in words(), cause in words(), message in prop::option::of(words()),
+        ) {
+            let activity = ScalingActivity { status, description, cause, message, ..ScalingActivity::default() };
+            prop_assert!(activity.failure().is_none() || activity.status == "Failed" && activity.is_launch());
+            prop_assert!(!activity.is_spot_interruption() || activity.is_termination());
+            prop_assert!(activity.instance().is_none_or(|id| id.starts_with("i-") && activity.description.contains(id)));
+            prop_assert!(activity.failure_text().len() <= activity.description.len().max(activity.message.as_ref().map_or(0, String::len)));
+        }
+    }
 
     fn failed(message: &str) -> ScalingActivity {
         let description = format!("Launching a new EC2 instance.  Status Reason: {message}");

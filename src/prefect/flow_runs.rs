@@ -284,3 +284,73 @@ impl Server {
 pub(super) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::btree_map, prelude::*, sample::select};
+
+    use super::*;
+
+    fn odd() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            select(vec!["RUNNING", "COMPLETED", "CRASHED", "NEW", "2026-11-24T10:00:00Z", "9999-12-31T23:59:59Z", "ACCEPT"]).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 12, 3, |inner| {
+            let names = select(vec!["type", "name", "state", "variables", "properties", "job_variables", "size", "x"]).prop_map(ToOwned::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                btree_map(names, inner, 0..4).prop_map(|fields| json!(fields)),
+            ]
+        })
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let names = [
+            "id",
+            "name",
+            "state",
+            "type",
+            "run_count",
+            "empirical_policy",
+            "work_pool_name",
+            "infrastructure_pid",
+            "parameters",
+            "job_variables",
+            "created",
+            "expected_start_time",
+            "end_time",
+            "status",
+            "details",
+            "is_paused",
+            "base_job_template",
+            "last_heartbeat_time",
+        ];
+        let fields = btree_map(select(names.to_vec()).prop_map(ToOwned::to_owned), odd(), 0..10);
+        (fields, any::<bool>()).prop_map(|(mut fields, sound)| {
+            if sound {
+                fields.extend(
+                    [("id", json!("i")), ("name", json!("n")), ("state", json!({"type": "RUNNING"}))].map(|(name, value)| (name.to_owned(), value)),
+                );
+            }
+            json!(fields)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(document in document()) {
+            if let Ok(read) = serde_json::from_value::<FlowRunDocument>(document.clone()) {
+                let run = FlowRun::from(read);
+                prop_assert_eq!(Some(run.id.as_str()), document["id"].as_str());
+                prop_assert!(run.size().is_none_or(|size| document["job_variables"].to_string().contains(size) || !size.is_ascii()));
+            }
+            drop(serde_json::from_value::<WorkPoolDocument>(document.clone()));
+            drop(serde_json::from_value::<WorkerDocument>(document.clone()));
+            drop(serde_json::from_value::<OrchestrationDocument>(document));
+        }
+    }
+}

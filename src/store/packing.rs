@@ -10,15 +10,18 @@ mod tree;
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use nix::{errno::Errno, fcntl::OFlag};
 
 use crate::{
     error::{Error, Result},
     model::{
         launch_plan::Interpreter,
-        package::{Package, PackagedFile, UNPACKED_LIMIT, too_large},
+        package::{Package, PackagedFile, UNPACKED_LIMIT, printable, too_large},
         python_imports::{
             prefect::{self, PrefectFlow},
             requirements,
@@ -27,6 +30,9 @@ use crate::{
     },
     store::packing::tree::Found,
 };
+
+/// How often a file is read that is written to meanwhile.
+const READINGS: usize = 3;
 
 /// What a user says about the files that travel with a flow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,18 +95,59 @@ pub fn pack(flow: &Path, options: &PackingOptions) -> Result<Packed> {
     Ok(Packed { package, root, path, file, interpreter, prefect_flow, notes })
 }
 
-/// Reads a file of the package; one that grew since it was found is not read further than any package may be.
+/// Reads a file of the package; one that is written to meanwhile is read again. One that grew since it was found is not read further
+/// than any package may be.
 fn read(found: &Found) -> Result<PackagedFile> {
-    let mut content = Vec::with_capacity(usize::try_from(found.size).unwrap_or_default());
-    let opened = fs::File::open(&found.source).and_then(|file| file.take(UNPACKED_LIMIT.0 + 1).read_to_end(&mut content));
-    opened.map_err(|error| unreadable(&found.path, error))?;
-    if content.len() as u64 > UNPACKED_LIMIT.0 {
-        return Err(too_large(
-            &format!("`{}` grew past {UNPACKED_LIMIT} while it was read", found.path),
-            vec![(found.path.clone(), Memory(content.len() as u64))],
-        ));
+    for _ in 0..READINGS {
+        let (content, is_whole) = read_once(found)?;
+        if content.len() as u64 > UNPACKED_LIMIT.0 {
+            return Err(too_large(
+                &format!("`{}` grew past {UNPACKED_LIMIT} while it was read", found.path),
+                vec![(found.path.clone(), Memory(content.len() as u64))],
+            ));
+        }
+        if is_whole {
+            return Ok(PackagedFile { path: found.path.clone(), executable: found.executable, content });
+        }
     }
-    Ok(PackagedFile { path: found.path.clone(), executable: found.executable, content })
+    Err(restless(&found.path))
+}
+
+/// Returns what a file holds, and whether nobody wrote to it meanwhile.
+fn read_once(found: &Found) -> Result<(Vec<u8>, bool)> {
+    let mut file = open(found)?;
+    let mut content = Vec::with_capacity(usize::try_from(found.size).unwrap_or_default());
+    let mut read = || -> io::Result<bool> {
+        let before = file.metadata()?;
+        file.by_ref().take(UNPACKED_LIMIT.0 + 1).read_to_end(&mut content)?;
+        let after = file.metadata()?;
+        Ok(before.len() == after.len() && before.modified()? == after.modified()?)
+    };
+    let is_whole = read().map_err(|error| unreadable(&found.path, error))?;
+    Ok((content, is_whole))
+}
+
+/// Opens a file where it was found. By now a link that leads out of the root may stand there or on the way, or a named pipe, which would
+/// block.
+fn open(found: &Found) -> Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+    let opened = options.open(&found.source);
+    if opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::ELOOP as i32)) {
+        return Err(restless(&found.path));
+    }
+    let file = opened.map_err(|error| unreadable(&found.path, error))?;
+    let is_plain = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let is_there = fs::canonicalize(&found.source).is_ok_and(|path| path == found.source);
+    if is_plain && is_there { Ok(file) } else { Err(restless(&found.path)) }
+}
+
+/// Returns the error for a file that does not keep still.
+fn restless(path: &str) -> Error {
+    let shown = printable(path);
+    Error::rejected(format!("`{shown}` was changed while it was packed"))
+        .hinted("run the command again when nothing writes there")
+        .hinted(format!("or leave it out with `--exclude '{shown}'`"))
 }
 
 /// Returns the error for a file or folder beside the flow that cannot be read.

@@ -1,3 +1,5 @@
+mod random;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -147,4 +148,33 @@ fn three_minutes_without_a_word_are_too_long() {
     assert!(!status.is_stale(at_second("2026-11-24T10:02:59Z")));
     assert!(status.is_stale(at_second("2026-11-24T10:03:00Z")));
     assert!(!AutoscalerStatus::default().is_stale(at_second("2026-11-24T10:03:00Z")));
+}
+
+/// Returns the recorded status.
+fn recorded() -> String {
+    let config_map: Value = serde_json::from_str(RECORDED).unwrap();
+    config_map["data"][KEY].as_str().unwrap().to_owned()
+}
+
+proptest! {
+    #[test]
+    fn garbage_says_nothing(text in any::<String>(), annotation in prop::option::of(any::<String>())) {
+        let status = AutoscalerStatus::parse(&text, annotation.as_deref());
+        prop_assert!(status.groups.is_empty() && status.state.is_none(), "{status:?}");
+    }
+
+    #[test]
+    fn a_damaged_status_is_read_as_far_as_it_goes(at: prop::sample::Index, length in 0usize..200, put in "[ \\-:{}\\[\\]\"'|>#&*!%\\t\\n\\PC]{0,12}") {
+        let text = recorded();
+        let start = text.floor_char_boundary(at.index(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len()));
+        let damaged = format!("{}{put}{}", &text[..start], &text[end..]);
+        let status = AutoscalerStatus::parse(&damaged, None);
+        prop_assert!(status.groups.iter().all(|group| !group.name.is_empty()), "{status:?}");
+    }
+
+    #[test]
+    fn free_text_of_old_versions_is_read_or_passed_over(lines in prop::collection::vec("[ \\t]{0,4}(Name|Health|ScaleUp|ScaleDown|NodeGroups|Cluster-wide|LastProbeTime)?:?[ ]{0,6}\\PC{0,30}", 0..20)) {
+        drop(AutoscalerStatus::parse(&format!("Cluster-autoscaler status at 2026-11-24 04:28:19 +0000 UTC:\n{}", lines.join("\n")), None));
+    }
 }

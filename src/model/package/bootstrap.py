@@ -39,7 +39,7 @@ def unpack():
         members = archive.getmembers()
         now = int(time.time())  # the archive holds no times, and zip files cannot hold 1970
         for member in members:
-            if not member.isfile() or member.name.startswith("/") or ".." in member.name.split("/"):
+            if not member.isfile() or member.issparse() or member.name.startswith("/") or ".." in member.name.split("/"):
                 raise ValueError("%r must not be in a package" % (member.name,))
             member.mtime = now
         if hasattr(tarfile, "data_filter"):

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use proptest::{collection::vec, prelude::*, sample::Index};
+
 use super::{
     LeftOut, Package, PackagedFile,
     archive::{archive, chunks},
@@ -94,6 +96,10 @@ fn archives_that_could_do_harm_are_refused() {
         (foreign(&[("/etc/passwd", regular, b"x")]), "leaves its folder"),
         (foreign(&[("a//b", regular, b"x")]), "leaves its folder"),
         (foreign(&[("link", tar::EntryType::Symlink, b"")]), "not a plain file"),
+        (foreign(&[("hard", tar::EntryType::Link, b"")]), "not a plain file"),
+        (foreign(&[("sparse", tar::EntryType::GNUSparse, b"")]), "cannot be read"),
+        (foreign(&[("pipe", tar::EntryType::Fifo, b"")]), "not a plain file"),
+        (foreign(&[("disk", tar::EntryType::Block, b"")]), "not a plain file"),
         (foreign(&[("folder", tar::EntryType::Directory, b"")]), "not a plain file"),
         (foreign(&[("a", regular, b"x"), ("a", regular, b"y")]), "twice"),
         (foreign(&[("a", regular, &zeros), ("b", regular, &zeros)]), "66 MiB or more unpacked, the limit is 64 MiB"),
@@ -104,6 +110,21 @@ fn archives_that_could_do_harm_are_refused() {
     }
     let whole = archive(&package(vec![file("flow.py", noise(5000))])).unwrap();
     assert!(Package::from_archive(&whole[..whole.len() / 2]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_archive_makes_the_reader_panic_or_leave(bytes in vec(any::<u8>(), 0..600), path in any::<String>(), kind in any::<u8>(), at: Index, byte: u8) {
+        drop(Package::from_archive(&bytes));
+        let path: String = path.chars().take(20).filter(|character| *character != '\0').collect();
+        let mut tar = foreign(&[(&path, tar::EntryType::new(kind), b"content")]);
+        if let Ok(read) = Package::from_archive(&tar) {
+            prop_assert!(read.files.iter().all(|file| is_safe_path(&file.path)), "{read:?}");
+        }
+        let at = at.index(tar.len());
+        tar[at] = byte;
+        drop(Package::from_archive(&tar));
+    }
 }
 
 #[test]
@@ -292,8 +313,10 @@ fn a_start_that_fails_says_so_in_one_line_with_a_code_of_its_own() {
         let text = base64::engine::general_purpose::STANDARD.encode(archive);
         run(&flow, "flow.py", &[], |mount| fs::write(mount.join("package.b64"), text).unwrap())
     };
-    for bad in [b"no archive".to_vec(), foreign(&[("../escape", tar::EntryType::Regular, b"x")]), foreign(&[("link", tar::EntryType::Symlink, b"")])]
-    {
+    let links = [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::GNUSparse, tar::EntryType::Fifo, tar::EntryType::Char];
+    let hostile = links.map(|kind| foreign(&[("entry", kind, b"")]));
+    let leaving = ["../escape", "/sbrun-escape", "a/../../escape"].map(|path| foreign(&[(path, tar::EntryType::Regular, b"x")]));
+    for bad in [b"no archive".to_vec()].into_iter().chain(hostile).chain(leaving) {
         let output = unpack(&bad);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), text.lines().count()), (Some(bootstrap::UNPACK_FAILED), 1), "{text}");

@@ -245,7 +245,34 @@ pub(crate) fn label(text: &str) -> Parsed<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_variable_s_value_is_whatever_follows_the_first_equals_sign(name in "[A-Za-z_][A-Za-z0-9_]{0,20}", value in any::<String>()) {
+            prop_assert_eq!(assignment(&format!("{name}={value}")), Ok((name, value)));
+        }
+
+        #[test]
+        fn a_label_that_is_taken_is_what_was_typed_and_kubernetes_takes_it_too(key in "\\PC{0,20}|[a-z./-]{0,30}", value in "\\PC{0,10}|[A-Za-z0-9._-]{0,70}") {
+            let typed = format!("{key}={value}");
+            if let Ok((key, value)) = label(&typed) {
+                prop_assert_eq!(format!("{key}={value}"), typed.as_str());
+                let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                let is_name = |text: &str| text.len() <= 63 && text.bytes().all(inner)
+                    && text.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric()) && text.bytes().last().is_none_or(|byte| byte.is_ascii_alphanumeric());
+                let name = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
+                prop_assert!(!name.is_empty() && is_name(name) && is_name(&value), "{typed}");
+            }
+        }
+
+        #[test]
+        fn no_value_makes_a_reader_panic(text in any::<String>()) {
+            drop((grace(&text), memory(&text), run_as_user(&text), retries(&text), size_name(&text), namespace(&text), object_name(&text), label_key(&text)));
+        }
+    }
 
     #[test]
     fn each_value_is_taken_or_answered_with_an_example() {

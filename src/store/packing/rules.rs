@@ -216,7 +216,10 @@ impl Level {
     /// Returns the excludes that a clone keeps for itself.
     fn of_repository(top: &Path) -> Self {
         let mut builder = GitignoreBuilder::new(top);
-        drop(builder.add(top.join(".git/info/exclude")));
+        let exclude = top.join(".git/info/exclude");
+        if exclude.is_file() {
+            drop(builder.add(exclude));
+        }
         Self { label: String::new(), sbrun: Gitignore::empty(), git: builder.build().unwrap_or_else(|_| Gitignore::empty()) }
     }
 

@@ -296,6 +296,41 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn what_stands_in_a_file_s_place_by_now_is_not_sent() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new(&[("flows/flow.py", "print(1)\n"), ("flows/lib/key.txt", "harmless"), ("elsewhere/key.txt", "secret")]);
+    let path = place.path("flows/lib/key.txt").canonicalize().unwrap();
+    let found = Found { path: "lib/key.txt".into(), source: path.clone(), size: 8, executable: false };
+    assert_eq!(read(&found).unwrap().content, b"harmless");
+
+    fs::write(place.path("new.txt"), "saved anew").unwrap();
+    fs::rename(place.path("new.txt"), &path).unwrap();
+    assert_eq!(read(&found).unwrap().content, b"saved anew");
+
+    let changed = "`lib/key.txt` was changed while it was packed";
+    fs::remove_file(&path).unwrap();
+    symlink(place.path("elsewhere/key.txt"), &path).unwrap();
+    assert_eq!(read(&found).unwrap_err().message(), changed);
+    fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(read(&found).unwrap_err().message(), changed, "and nobody waits for a writer");
+    fs::remove_dir_all(place.path("flows/lib")).unwrap();
+    assert!(read(&found).unwrap_err().message().starts_with("cannot read `lib/key.txt`"));
+    symlink(place.path("elsewhere"), place.path("flows/lib")).unwrap();
+    assert_eq!(read(&found).unwrap_err().message(), changed, "a link on the way");
+}
+
+#[test]
+fn ignore_files_that_are_none_do_not_block() {
+    let place = Place::new(&[("flow.py", "print(1)\n"), (".git/HEAD", "")]);
+    fs::create_dir(place.path(".git/info")).unwrap();
+    for name in [".gitignore", ".sbrunignore", ".git/info/exclude"] {
+        nix::unistd::mkfifo(&place.path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    assert_eq!(place.sent(&PackingOptions::default()).0, ["flow.py"]);
+}
+
+#[test]
 fn gigabytes_beside_the_flow_are_found_without_reading_them() {
     let place = Place::new(&[("flow.py", "print(1)\n"), ("small/a", "1")]);
     place.write_sparse("data/2026/big.parquet", 2 << 30);

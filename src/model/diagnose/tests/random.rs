@@ -184,3 +184,40 @@ proptest! {
         prop_assert!(evidence.job.as_ref().is_none_or(|job| !is_finished(job) || job.suspended || diagnose(&evidence, Timestamp::MAX).verdict.is_some()));
     }
 }
+
+/// Returns what nobody's program says.
+fn garbage() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[ -~\\n\\t]{0,120}", "([0-9]{1,3}/[0-9]{1,3} |[0-9]+ |[A-Z][a-z]+ |: |, |\"|\\(s\\) ){0,20}"]
+}
+
+/// Returns what waits, told in words that mean nothing. What the reasons themselves say is left out: of these only the words decide.
+fn unintelligible() -> impl Strategy<Value = Evidence> {
+    let waiting = select(vec!["ErrImagePull", "ImagePullBackOff", "ContainerCreating"]);
+    let attempt =
+        prop_oneof![garbage().prop_map(|text| mk_unscheduled(&text)), (waiting, garbage()).prop_map(|(reason, text)| mk_waiting(reason, &text))];
+    let reasons =
+        vec!["FailedScheduling", "NotTriggerScaleUp", "TriggeredScaleUp", "FailedMount", "FailedCreate", "Failed", "BackOff", "FailedScaleUp", "x"];
+    let source = select(vec!["default-scheduler", "cluster-autoscaler", "kubelet", "karpenter", "job-controller"]);
+    let event = (select(reasons), garbage(), source).prop_map(|(reason, text, source)| {
+        let object = if reason == "FailedCreate" { ("Job", "etl-1") } else { ("Pod", POD) };
+        mk_event(object, reason, &text, source, at(3))
+    });
+    (attempt, vec(event, 0..4), option::of(Just(vec![mk_node(NODE)]))).prop_map(|(attempt, events, nodes)| {
+        let mut evidence = mk_evidence([attempt]);
+        (evidence.events, evidence.nodes) = (events, nodes);
+        evidence
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_garbage_ends_a_job(evidence in unintelligible(), seconds in 10i64..120) {
+        let now = at(seconds);
+        let story = diagnose(&evidence, now);
+        prop_assert_eq!(&story.verdict, &None);
+        prop_assert!(story.cause.iter().chain(&story.details).all(|cause| !cause.hopeless), "{:?}", story.cause);
+        prop_assert_eq!(decide(&story, &evidence, &mk_plan().limits, now), None);
+    }
+}
