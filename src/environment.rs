@@ -6,9 +6,11 @@ use std::{
     collections::BTreeMap,
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +101,17 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Returns how long this machine has been on, the time that it slept included: neither jumps nor stands still.
+#[must_use]
+pub fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::CLOCK_BOOTTIME;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::CLOCK_MONOTONIC;
+    // Every system has it: zero would only mean leases that are renewed for too short a time.
+    clock_gettime(clock).map(Duration::from).unwrap_or_default()
+}
+
 /// Returns random bytes of the operating system.
 ///
 /// # Panics
@@ -116,6 +129,14 @@ mod tests {
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         Environment { variables: variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(), ..Environment::default() }
+    }
+
+    #[test]
+    fn the_clock_since_boot_goes_on() {
+        let before = since_boot();
+        std::thread::sleep(Duration::from_millis(20));
+        let passed = since_boot().saturating_sub(before);
+        assert!(before > Duration::ZERO && passed >= Duration::from_millis(20), "{before:?} {passed:?}");
     }
 
     #[test]

@@ -73,12 +73,6 @@ impl Controls {
     pub fn put_back(&mut self, control: Control) {
         self.put_back = Some(control);
     }
-
-    /// Returns whether a control was put back.
-    #[must_use]
-    pub fn has_put_back(&self) -> bool {
-        self.put_back.is_some()
-    }
 }
 
 impl From<mpsc::Receiver<Control>> for Controls {

@@ -50,7 +50,7 @@ pub mod prefect;
 mod proxy;
 pub mod store;
 
-use std::{ffi::OsString, panic, process};
+use std::{ffi::OsString, io::ErrorKind, panic, process};
 
 use crate::{
     cli::{Cli, ColorChoice, Format},
@@ -69,10 +69,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data on standard output; a wrong command line is talk and exits 2. A closed pipe is success.
-            if error.print().is_err() && error.use_stderr() {
-                return process::ExitCode::from(ExitCode::USAGE.0);
-            }
-            return process::ExitCode::from(if error.use_stderr() { ExitCode::USAGE.0 } else { ExitCode::SUCCESS.0 });
+            let code = match error.print() {
+                _ if error.use_stderr() => ExitCode::USAGE,
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
+            };
+            return process::ExitCode::from(code.0);
         }
     };
     let mut ui = Ui::new(ui_options(&cli), &environment);

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Detail, RunningJob,
@@ -14,7 +11,7 @@ use super::{
     flow_run::{FlowRunWatch, Stop},
 };
 use crate::{
-    environment::Environment,
+    environment::{Environment, since_boot},
     error::{Error, Result},
     kubernetes::{
         connect::Cluster,
@@ -57,7 +54,7 @@ pub struct ClusterJob {
     current: Option<Current>,
     flow_run: Option<FlowRunWatch>,
     account: Option<AccountWatch>,
-    since: Instant,
+    since: Duration,
     age: Duration,
 }
 
@@ -86,7 +83,7 @@ impl ClusterJob {
             flow_run: FlowRunWatch::of(record, environment),
             account: AccountWatch::of(record, environment),
             environment: environment.clone(),
-            since: Instant::now(),
+            since: since_boot(),
             age: Duration::ZERO,
         }
     }
@@ -100,7 +97,7 @@ impl ClusterJob {
             flow_run: Some(FlowRunWatch::new(server, run.id.clone(), deployment)),
             account: None,
             environment: environment.clone(),
-            since: Instant::now(),
+            since: since_boot(),
             age: Duration::ZERO,
         }
     }
@@ -262,7 +259,7 @@ impl RunningJob for ClusterJob {
     }
 
     async fn renew_lease(&mut self, evidence: &Evidence) -> Result<()> {
-        jobs::renew_lease(&self.cluster, self.record(evidence)?, self.age + self.since.elapsed(), LOOK).await.map(drop)
+        jobs::renew_lease(&self.cluster, self.record(evidence)?, self.age + since_boot().saturating_sub(self.since), LOOK).await.map(drop)
     }
 
     async fn drop_lease(&mut self, evidence: &Evidence) -> Result<()> {

@@ -34,6 +34,8 @@ const LOOK_AROUND: SignedDuration = SignedDuration::from_secs(30);
 const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long pods may take to go, beyond their grace, before sbrun says that the job may still run.
 const SETTLE: Duration = Duration::from_secs(45);
+/// A round of the loop that took longer was not one: sbrun itself did not run, or could not ask.
+const DEAF: SignedDuration = SignedDuration::from_secs(20);
 /// How often an unreachable server is mentioned.
 const REMIND: SignedDuration = SignedDuration::from_secs(30);
 
@@ -55,6 +57,7 @@ pub(super) struct Session<'job, J, V> {
     view: V,
     told: Option<Story>,
     last_told: Timestamp,
+    last_round: Timestamp,
     output: Output,
     attempts_told: BTreeSet<String>,
     looked_closely: Option<Timestamp>,
@@ -90,6 +93,7 @@ where
             view,
             told: None,
             last_told: now,
+            last_round: now,
             attempts_told: BTreeSet::new(),
             looked_closely: None,
             nodes_seen: BTreeSet::new(),
@@ -178,6 +182,7 @@ where
 
     /// Looks at the job, while output goes on.
     async fn look_at(&mut self, detail: Detail) -> Result<()> {
+        let heard = self.output.last_output;
         let result = {
             let Self { job, evidence, output, view, .. } = self;
             let observation = job.observe(evidence, detail);
@@ -189,7 +194,7 @@ where
                 }
             }
         };
-        self.evidence.last_output = self.evidence.last_output.max(self.output.last_output);
+        self.hear(heard);
         match result {
             Ok(()) => self.reached(),
             Err(error) if error.kind() == ErrorKind::Unreachable => self.missed(error),
@@ -218,6 +223,7 @@ where
 
     fn reached(&mut self) -> Result<()> {
         if let Some(unreachable) = self.unreachable.take() {
+            self.evidence.last_output = Some(self.job.now()); // nor was an outage silence of the flow
             let seconds = self.job.now().duration_since(unreachable.since).as_secs();
             if seconds >= 5 {
                 (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), self.job.now())?;
@@ -249,6 +255,10 @@ where
     /// Tells what is new, ends what must end; returns when there is nothing left to follow.
     async fn advance(&mut self) -> Result<Option<Followed>> {
         let now = self.job.now();
+        // A laptop that slept, a process that was stopped: what was not listened to was no silence.
+        if now.duration_since(std::mem::replace(&mut self.last_round, now)) > DEAF {
+            self.evidence.last_output = Some(now);
+        }
         let story = diagnose(&self.evidence, now);
         if story.phase == Phase::Queued {
             self.evidence.last_queued = Some(now);
@@ -305,9 +315,17 @@ where
     }
 
     fn tell_output(&mut self, pumped: Pumped) -> Result<()> {
+        let heard = self.output.last_output;
         self.output.tell(pumped, &mut self.view)?;
-        self.evidence.last_output = self.evidence.last_output.max(self.output.last_output);
+        self.hear(heard);
         Ok(())
+    }
+
+    /// Notes that output came since `before`, by the clock that everything else is judged by.
+    fn hear(&mut self, before: Option<Timestamp>) {
+        if self.output.last_output != before {
+            self.evidence.last_output = Some(self.job.now());
+        }
     }
 
     /// Ends the job when one of its own limits has passed, or when waiting cannot mend it.

@@ -82,8 +82,7 @@ impl Sandbox {
 
     /// Starts `sbrun ARGUMENTS`.
     pub(crate) fn start<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, arguments: I) -> Running {
-        let mut command = self.prepare(arguments);
-        Running::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Running::of(&mut self.prepare(arguments))
     }
 }
 
@@ -99,6 +98,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts a command.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     fn new(mut child: Child) -> Self {
         let seen = Arc::new(Mutex::new((Vec::new(), Vec::new())));
         let stdout = read_all(child.stdout.take().unwrap(), seen.clone(), |seen| &mut seen.0);

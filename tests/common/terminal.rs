@@ -74,6 +74,11 @@ impl Terminal {
         ok(self.tmux().args(["pipe-pane", "-o", &format!("cat > '{}'", path.display())]));
     }
 
+    /// Closes the terminal, as a person closes a window.
+    pub(crate) fn close(&self) {
+        ok(self.tmux().arg("kill-pane"));
+    }
+
     /// Waits until the screen shows `wanted`, and returns it.
     #[track_caller]
     pub(crate) fn until(&self, wanted: &str) -> String {

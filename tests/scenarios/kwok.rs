@@ -6,6 +6,7 @@ mod creation;
 mod doctor;
 mod endings;
 mod init;
+mod interruptions;
 mod karpenter;
 mod nodes;
 mod prefect;

@@ -78,8 +78,8 @@ pub enum Launched {
     Followed(Box<JobReport>),
     /// Nobody follows it, as was asked for.
     Detached(Box<JobReport>),
-    /// It was interrupted while the Job was being created: that has been said.
-    Interrupted(ExitCode),
+    /// It was interrupted while the Job was being created, and ended or left to itself: that has been said.
+    Interrupted(Box<JobReport>),
 }
 
 impl Launched {
@@ -98,12 +98,11 @@ impl Launched {
     pub fn conclude(self, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
         let (report, code, is_document) = match self {
             // With `jsonl` the event of the end has said it.
-            Self::Followed(report) => {
+            Self::Followed(report) | Self::Interrupted(report) => {
                 let code = report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode);
                 (report, code, matches!(ui.format(), Format::Json | Format::Yaml))
             }
             Self::Detached(report) => (report, ExitCode::SUCCESS, !matches!(ui.format(), Format::Table | Format::Name)),
-            Self::Interrupted(code) => return Ok(code),
         };
         results.finish(&report, ui);
         if is_document {
@@ -127,7 +126,7 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
             created = &mut creating => Some(created?),
             // What is under way is not taken back: it may be done already, and only its answer tells.
             control = controls.next() => {
-                interruption = Some(control);
+                interruption = Some(answered(control, &mut controls, ui).await);
                 tokio::time::timeout(LAST_MOMENT, &mut creating).await.ok().transpose()?
             }
         }
@@ -138,7 +137,7 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
             .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)));
     };
     if let Some(control) = interruption {
-        return interrupted(&created.record, control, &mut controls, &cluster, ui).await.map(Launched::Interrupted);
+        return interrupted(&created.record, control, &cluster, ui).await.map(Launched::Interrupted);
     }
     if let Some(recorded) = created.record.plan.as_ref().filter(|recorded| recorded.name != plan.name || recorded.run_id != plan.run_id) {
         remember(recorded, &cluster, started, context, ui); // a key leads to a Job that is there already, or to a further attempt
@@ -194,26 +193,31 @@ fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
     Interruptions { without_terminal: plan.on_interrupt, can_ask: ui.can_prompt(), by: plan.user.name.clone() }
 }
 
+/// Returns what was decided by whoever is asked, who may take their time; nothing is drawn that could disturb the question.
+async fn answered(control: Control, controls: &mut Controls, ui: &mut Ui) -> Control {
+    let Control::Ask(quiet) = control else { return control };
+    ui.clear_progress();
+    drop(quiet);
+    controls.next().await
+}
+
 /// An interruption while the Job was being created, which it now is: it is ended, or left to itself, as was asked for.
-async fn interrupted(record: &JobRecord, control: Control, controls: &mut Controls, cluster: &Cluster, ui: &mut Ui) -> Result<ExitCode> {
-    let control = match control {
-        Control::Ask(quiet) => {
-            drop(quiet); // nothing is drawn here that could disturb the question
-            controls.next().await
-        }
-        decided => decided,
+async fn interrupted(record: &JobRecord, control: Control, cluster: &Cluster, ui: &mut Ui) -> Result<Box<JobReport>> {
+    let left_as = |outcome: Outcome| {
+        let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
+        Box::new(JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now())).left_as(outcome))
     };
     if let Control::Cancel { by, .. } = control {
         let ending = Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: now(), message: None };
         jobs::end(cluster, record, &ending, Patience::CANCEL).await?;
         ui.status(&format!("cancelled {}", record.name));
-        return Ok(ExitCode::CANCELLED);
+        return Ok(left_as(Outcome::Cancelled));
     }
     if record.leased {
         jobs::drop_lease(cluster, record, Patience::CANCEL).await?;
     }
     ui.status(&format!("{} goes on; `sbrun logs -f {}` follows it, `sbrun cancel {}` ends it", record.name, record.name, record.name));
-    Ok(ExitCode::DETACHED)
+    Ok(left_as(Outcome::Detached))
 }
 
 fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Live views as a person sees them, in a terminal multiplexer.
 
+mod interruptions;
+
 use serde_json::json;
 
 use crate::common::{
