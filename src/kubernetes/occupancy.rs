@@ -3,18 +3,15 @@
 //! A cluster of a thousand nodes has tens of thousands of pods, each of them kilobytes. Here a page is parsed into the few fields
 //! that count (see [`wire`]), added to the sums and dropped before the next one comes.
 
+mod pages;
+mod protobuf;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{
-    Resource,
-    api::{ListParams, ObjectList},
-    core::Request,
-};
-use serde::de::DeserializeOwned;
+use kube::{Resource, api::ListParams};
 
 use self::wire::{NodeFields, PodFields, PodKind};
 use super::observe::unseen;
@@ -169,13 +166,13 @@ async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patien
         // From the API server's memory, which has the index and knows no pages; a moment of delay is no harm here.
         let parameters = ListParams::default().fields(&fields).match_any();
         let url = &url;
-        async move { cluster.call(Repeat::Read, patience, "reading pods", || page::<PodFields>(cluster, url, parameters.clone())).await }
+        async move { cluster.call(Repeat::Read, patience, "reading pods", || cluster.whole::<PodFields>(url, &parameters)).await }
     };
     let lists = join_all(names.map(|name| read(format!("spec.nodeName={name},{NOT_ENDED}"))).chain([read(WITHOUT_NODE.to_owned())])).await;
     let mut sums = PodSums::default();
     for list in lists {
         match list {
-            Ok(list) => sums.add(list.items),
+            Ok(pods) => sums.add(pods),
             Err(error) if is_forbidden(&error) => return all_pods(cluster, patience).await,
             Err(error) => return Err(error),
         }
@@ -188,15 +185,10 @@ async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams
     cluster.fold_pages(&url, parameters, patience, "reading pods", PodSums::add).await
 }
 
-async fn page<T: Clone + DeserializeOwned>(cluster: &Cluster, url: &str, parameters: ListParams) -> kube::Result<ObjectList<T>> {
-    let request = Request::new(url).list(&parameters).map_err(kube::Error::BuildRequest)?;
-    cluster.client.request(request).await
-}
-
 /// Returns what lists of nodes and pods come to.
 #[cfg(test)]
 pub(crate) fn of_lists(nodes: &serde_json::Value, pods: &serde_json::Value, at: jiff::Timestamp) -> Occupancy {
-    fn items<T: DeserializeOwned>(list: &serde_json::Value) -> Vec<T> {
+    fn items<T: serde::de::DeserializeOwned>(list: &serde_json::Value) -> Vec<T> {
         serde_json::from_value(list["items"].clone()).expect("a list of Kubernetes")
     }
     let mut sums = PodSums::default();

@@ -3,9 +3,8 @@
 use kube::{
     Api,
     api::{ListParams, ObjectList, PartialObjectMeta},
-    core::Request,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use crate::kubernetes::{
     connect::Cluster,
@@ -14,9 +13,9 @@ use crate::kubernetes::{
 };
 
 /// The most objects of one page.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 /// How often a list starts anew when the server has forgotten its continuation.
-const RESTARTS: u32 = 2;
+pub(crate) const RESTARTS: u32 = 2;
 
 impl Cluster {
     /// Returns an object, or nothing when there is none.
@@ -74,115 +73,9 @@ impl Cluster {
             }
         }
     }
-
-    /// Returns what `add` makes of the objects below `url`, of which no more than two pages are kept at a time: while one is parsed,
-    /// the next is on its way. A list that starts anew starts from nothing.
-    pub(crate) async fn fold_pages<A, T>(
-        &self,
-        url: &str,
-        parameters: ListParams,
-        patience: Patience,
-        doing: &str,
-        add: impl Fn(&mut A, Vec<T>),
-    ) -> Result<A, CallError>
-    where
-        A: Default,
-        T: DeserializeOwned + Send + 'static,
-    {
-        let first = ListParams { limit: parameters.limit.or(Some(PAGE)), ..parameters };
-        let fetch = |parameters: ListParams| async move {
-            let request = || Request::new(url).list(&parameters).map_err(kube::Error::BuildRequest);
-            self.call(Repeat::Read, patience, doing, || async { self.client.request_text(request()?).await }).await
-        };
-        let (mut found, mut restarts) = (A::default(), 0);
-        let mut page = fetch(first.clone()).await?;
-        loop {
-            let following = continuation(&page);
-            let parsing = tokio::task::spawn_blocking(move || serde_json::from_str::<Page<T>>(&page));
-            let next = async {
-                match following {
-                    Some(token) => Some(fetch(first.clone().continue_token(&token)).await),
-                    None => None,
-                }
-            };
-            let (parsed, next) = tokio::join!(parsing, next);
-            let parsed = parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(garbled)?;
-            add(&mut found, parsed.items.unwrap_or_default());
-            // A server that writes the metadata last is asked once its page has been read.
-            let late = parsed.metadata.following().filter(|_| next.is_none());
-            let next = match late {
-                Some(token) => Some(fetch(first.clone().continue_token(&token)).await),
-                None => next,
-            };
-            page = match next {
-                None => return Ok(found),
-                Some(Err(error)) if is_forgotten(&error) && restarts < RESTARTS => {
-                    restarts += 1;
-                    found = A::default();
-                    fetch(first.clone()).await?
-                }
-                Some(page) => page?,
-            };
-        }
-    }
-}
-
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Option<Vec<T>>,
-}
-
-#[derive(Default, Deserialize)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    continue_: Option<String>,
-}
-
-impl PageMetadata {
-    fn following(self) -> Option<String> {
-        self.continue_.filter(|token| !token.is_empty())
-    }
-}
-
-/// Returns where a list goes on, by the beginning of a page: API servers write the metadata before the items.
-fn continuation(page: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Head {
-        metadata: PageMetadata,
-    }
-    let (head, _) = page.split_once("\"items\":")?;
-    let head = format!("{}}}", head.trim_end().trim_end_matches(','));
-    serde_json::from_str::<Head>(&head).ok()?.metadata.following()
 }
 
 /// Returns whether the server has forgotten a list that it was to continue.
-fn is_forgotten(error: &CallError) -> bool {
+pub(crate) fn is_forgotten(error: &CallError) -> bool {
     status(error).is_some_and(|status| status.code == 410)
-}
-
-fn garbled(error: serde_json::Error) -> CallError {
-    CallError::Refused(kube::Error::SerdeError(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_tells_at_its_beginning_where_the_list_goes_on() {
-        let page = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"abc"},"items":[{"metadata":{}}]}"#;
-        assert_eq!(continuation(page).as_deref(), Some("abc"));
-        for page in [
-            r#"{"metadata":{"continue":""},"items":[]}"#,
-            r#"{"metadata":{},"items":[]}"#,
-            r#"{"items":[],"metadata":{"continue":"x"}}"#,
-            "<html>",
-            "",
-        ] {
-            assert_eq!(continuation(page), None, "{page}");
-        }
-    }
 }

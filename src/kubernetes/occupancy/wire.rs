@@ -19,55 +19,55 @@ use crate::model::{
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct NodeFields {
-    metadata: NodeMetadata,
-    spec: NodeSpec,
-    status: NodeStatus,
+    pub(super) metadata: NodeMetadata,
+    pub(super) spec: NodeSpec,
+    pub(super) status: NodeStatus,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct NodeMetadata {
-    name: String,
-    creation_timestamp: Option<Timestamp>,
-    deletion_timestamp: Option<Timestamp>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<NodeAnnotations>,
+pub(super) struct NodeMetadata {
+    pub(super) name: String,
+    pub(super) creation_timestamp: Option<Timestamp>,
+    pub(super) deletion_timestamp: Option<Timestamp>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) annotations: Option<NodeAnnotations>,
 }
 
 /// Annotations that keep an idle node.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct NodeAnnotations {
+pub(super) struct NodeAnnotations {
     #[serde(rename = "cluster-autoscaler.kubernetes.io/scale-down-disabled")]
-    scale_down_disabled: Option<String>,
+    pub(super) scale_down_disabled: Option<String>,
     #[serde(rename = "karpenter.sh/do-not-disrupt")]
-    do_not_disrupt: Option<String>,
+    pub(super) do_not_disrupt: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct NodeSpec {
-    taints: Option<Vec<Taint>>,
-    unschedulable: bool,
+pub(super) struct NodeSpec {
+    pub(super) taints: Option<Vec<Taint>>,
+    pub(super) unschedulable: bool,
     #[serde(rename = "providerID")]
-    provider_id: Option<String>,
+    pub(super) provider_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct NodeStatus {
-    allocatable: Option<Resources>,
-    conditions: Option<Vec<Condition>>,
+pub(super) struct NodeStatus {
+    pub(super) allocatable: Option<Resources>,
+    pub(super) conditions: Option<Vec<Condition>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Condition {
-    r#type: String,
-    status: String,
-    reason: String,
-    message: String,
-    last_transition_time: Option<Timestamp>,
+pub(super) struct Condition {
+    pub(super) r#type: String,
+    pub(super) status: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) last_transition_time: Option<Timestamp>,
 }
 
 impl From<NodeFields> for OccupiedNode {
@@ -106,9 +106,9 @@ impl From<NodeFields> for OccupiedNode {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct PodFields {
-    metadata: PodMetadata,
-    spec: PodSpec,
-    status: PodStatus,
+    pub(super) metadata: PodMetadata,
+    pub(super) spec: PodSpec,
+    pub(super) status: PodStatus,
 }
 
 /// What a pod is, for the question whether its node is in use.
@@ -124,60 +124,60 @@ pub(super) enum PodKind {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct PodMetadata {
-    creation_timestamp: Option<Timestamp>,
-    deletion_timestamp: Option<Timestamp>,
-    labels: Option<PodLabels>,
-    owner_references: Option<Vec<Owner>>,
+pub(super) struct PodMetadata {
+    pub(super) creation_timestamp: Option<Timestamp>,
+    pub(super) deletion_timestamp: Option<Timestamp>,
+    pub(super) labels: Option<PodLabels>,
+    pub(super) owner_references: Option<Vec<Owner>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct PodLabels {
+pub(super) struct PodLabels {
     // The name is that of `labels::SIZE`, as a test shows.
     #[serde(rename = "sbrun.dev/size")]
-    size: Option<String>,
+    pub(super) size: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Owner {
-    kind: String,
-    controller: bool,
+pub(super) struct Owner {
+    pub(super) kind: String,
+    pub(super) controller: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct PodSpec {
-    node_name: Option<String>,
-    node_selector: Option<BTreeMap<String, String>>,
-    scheduling_gates: Option<Vec<Present>>,
-    containers: Vec<Container>,
-    init_containers: Option<Vec<Container>>,
-    overhead: Option<Resources>,
+pub(super) struct PodSpec {
+    pub(super) node_name: Option<String>,
+    pub(super) node_selector: Option<BTreeMap<String, String>>,
+    pub(super) scheduling_gates: Option<Vec<Present>>,
+    pub(super) containers: Vec<Container>,
+    pub(super) init_containers: Option<Vec<Container>>,
+    pub(super) overhead: Option<Resources>,
 }
 
 /// Something of which only the presence counts.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Present {}
+pub(super) struct Present {}
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Container {
-    resources: Option<ContainerResources>,
-    restart_policy: Option<String>,
+pub(super) struct Container {
+    pub(super) resources: Option<ContainerResources>,
+    pub(super) restart_policy: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct ContainerResources {
-    requests: Option<Resources>,
+pub(super) struct ContainerResources {
+    pub(super) requests: Option<Resources>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct PodStatus {
-    phase: Option<String>,
+pub(super) struct PodStatus {
+    pub(super) phase: Option<String>,
 }
 
 impl PodFields {
@@ -236,14 +236,14 @@ impl PodFields {
 /// Amounts of what a footprint has.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Resources {
-    cpu: Option<String>,
-    memory: Option<String>,
+pub(super) struct Resources {
+    pub(super) cpu: Option<String>,
+    pub(super) memory: Option<String>,
     // The name is that of `labels::GPU`, as a test shows.
     #[serde(rename = "nvidia.com/gpu")]
-    gpu: Option<String>,
+    pub(super) gpu: Option<String>,
     #[serde(rename = "ephemeral-storage")]
-    ephemeral_storage: Option<String>,
+    pub(super) ephemeral_storage: Option<String>,
 }
 
 impl Resources {
