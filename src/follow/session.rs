@@ -448,7 +448,8 @@ where
     /// Lets the rest of the output come home, sees the pods go where that is promised, and leaves the verdict.
     async fn finish(&mut self, mut story: Story, now: Timestamp) -> Result<Option<Followed>> {
         let drain_until = *self.drain_until.get_or_insert(now + DRAIN);
-        if self.output.is_unread() {
+        // A Job alone may say how it ended. Whose output that was, its pods know, and they have not been seen while the server is out of reach.
+        if self.output.is_unread() || self.unreachable.is_some() {
             if now < drain_until {
                 return Ok(None);
             }

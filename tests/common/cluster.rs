@@ -117,7 +117,7 @@ impl Cluster {
         self.node_with(name, &json!({"sbrun.dev/size": size}), &json!([]), cpu, memory);
     }
 
-    /// Creates a simulated node with these labels and taints.
+    /// Creates a simulated node with these labels and taints, and waits until it takes pods.
     pub(crate) fn node_with(&self, name: &str, labels: &Value, taints: &Value, cpu: &str, memory: &str) {
         let mut labels = labels.clone();
         labels["kubernetes.io/hostname"] = json!(name);
@@ -128,6 +128,8 @@ impl Cluster {
             "spec": {"taints": taints},
             "status": {"capacity": capacity, "allocatable": capacity},
         }));
+        // The server taints every new node until it is ready, and what the scheduler says meanwhile is about that.
+        eventually("the node is ready", || !self.kubectl_ok(&["get", "node", name, "-o", "jsonpath={.spec.taints}"]).contains("not-ready"));
     }
 
     /// Returns a fresh namespace.

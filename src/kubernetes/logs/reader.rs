@@ -28,8 +28,10 @@ const QUIET_WHILE_RUNNING: Duration = Duration::from_secs(300);
 /// The kubelet ends a stream up to 2 s after its container. What is there can be had at once by a request of its own,
 /// so that a stream that has nothing more to say is left.
 const QUIET_AFTER_END: Duration = Duration::from_millis(300);
-/// The kubelet answers a request for what there is at once, unless it is not there.
-const QUIET_WHILE_DRAINING: Duration = Duration::from_secs(60);
+/// The kubelet answers a request for what there is at once. Unless it is not there: the API server waits half a minute for it and says so.
+const ANSWER_WHILE_DRAINING: Duration = Duration::from_secs(40);
+/// What it has begun to send comes in one go. Short enough for a second and a third try within the time that a verdict waits for its output.
+const QUIET_WHILE_DRAINING: Duration = Duration::from_secs(8);
 /// How long a stream ended by the server waits for news that its container ended too.
 const END_NEWS: Duration = Duration::from_secs(1);
 /// A stream that lived this long was a good one.
@@ -66,6 +68,8 @@ pub(super) struct Reader {
     options: LogOptions,
     state: watch::Receiver<LogState>,
     events: mpsc::Sender<LogEvent>,
+    /// Events sent so far.
+    sent: u64,
 }
 
 /// The log as it is put together.
@@ -88,6 +92,28 @@ enum StreamEnd {
     Unwanted,
 }
 
+/// Whether an end that a server calls the end is believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// At once.
+    Whole,
+    /// Something on the way ends answers early as if they were whole: only when it is said once more and nothing new came with it.
+    Twice,
+    /// It was said once.
+    Once,
+}
+
+impl Trust {
+    /// Takes the word of an end, with nothing new before it or something, and returns whether it is believed.
+    fn believes(&mut self, nothing_new: bool) -> bool {
+        let believed = *self == Self::Whole || (*self == Self::Once && nothing_new);
+        if *self == Self::Twice {
+            *self = Self::Once;
+        }
+        believed
+    }
+}
+
 /// Failures since the last good stream.
 #[derive(Default)]
 struct Failures {
@@ -105,7 +131,7 @@ impl Reader {
         state: watch::Receiver<LogState>,
         events: mpsc::Sender<LogEvent>,
     ) -> Self {
-        Self { cluster, pod: pod.to_owned(), container: container.to_owned(), options, state, events }
+        Self { cluster, pod: pod.to_owned(), container: container.to_owned(), options, state, events, sent: 0 }
     }
 
     /// Reads until there is no more, and says how it ended.
@@ -123,17 +149,22 @@ impl Reader {
         let mut log = if whole { Log::Whole(WholeLog::default()) } else { Log::Growing(Box::new(LogResume::new(self.options.timestamps))) };
         let mut failures = Failures::default();
         let mut draining_since = None;
+        let mut trust = Trust::Whole;
         loop {
             if state == LogState::Gone {
                 return Some(LogEvent::Unavailable(POD_GONE.to_owned()));
             }
             let draining = state == LogState::Ended;
-            let began = Instant::now();
+            let (began, sent) = (Instant::now(), self.sent);
             let end = self.stream(&mut log, draining).await;
             if began.elapsed() >= HEALTHY && !matches!(end, StreamEnd::Refused(_)) {
                 failures = Failures::default();
             }
             if draining && matches!(end, StreamEnd::Clean) {
+                if !trust.believes(self.sent == sent) {
+                    log.reconnect();
+                    continue;
+                }
                 log.finish();
                 self.send(&mut log).await?;
                 return Some(LogEvent::End);
@@ -145,6 +176,9 @@ impl Reader {
                 StreamEnd::Clean => {
                     self.news(END_NEWS).await?;
                     state = self.started().await?;
+                    if state == LogState::Running {
+                        trust = Trust::Twice;
+                    }
                     continue;
                 }
                 StreamEnd::Broken(why) => why,
@@ -221,12 +255,12 @@ impl Reader {
                 Ok(body) => body,
                 Err(refusal) => return StreamEnd::Refused(refusal),
             },
-            end = interruption(&mut self.state, &self.events, draining) => return end,
+            end = interruption(&mut self.state, &self.events, draining.then_some(ANSWER_WHILE_DRAINING)) => return end,
         };
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                end = interruption(&mut self.state, &self.events, draining) => return end,
+                end = interruption(&mut self.state, &self.events, draining.then_some(QUIET_WHILE_DRAINING)) => return end,
             };
             let end = take_frames(&mut body, frame, log).await;
             if self.send(log).await.is_none() {
@@ -257,9 +291,10 @@ impl Reader {
     }
 
     /// Sends what has come out of the log; none when nobody listens. Waits for a slow listener.
-    async fn send(&self, log: &mut Log) -> Option<()> {
+    async fn send(&mut self, log: &mut Log) -> Option<()> {
         for event in log.take() {
             self.events.send(event).await.ok()?;
+            self.sent += 1;
         }
         Some(())
     }
@@ -289,14 +324,14 @@ async fn take_frames(body: &mut Body, first: Option<kube::Result<Frame>>, log: &
 }
 
 /// Returns when a stream has been quiet for too long from now on, or nobody wants it any more.
-async fn interruption(state: &mut watch::Receiver<LogState>, events: &mpsc::Sender<LogEvent>, draining: bool) -> StreamEnd {
+async fn interruption(state: &mut watch::Receiver<LogState>, events: &mpsc::Sender<LogEvent>, draining: Option<Duration>) -> StreamEnd {
     let began = Instant::now();
     loop {
         let ended = matches!(*state.borrow_and_update(), LogState::Ended | LogState::Gone);
         let limit = match (draining, ended) {
-            (true, _) => QUIET_WHILE_DRAINING,
-            (false, true) => QUIET_AFTER_END,
-            (false, false) => QUIET_WHILE_RUNNING,
+            (Some(limit), _) => limit,
+            (None, true) => QUIET_AFTER_END,
+            (None, false) => QUIET_WHILE_RUNNING,
         };
         tokio::select! {
             () = events.closed() => return StreamEnd::Unwanted,
