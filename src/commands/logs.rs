@@ -57,7 +57,8 @@ pub struct LogsArgs {
 pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
     let cluster = context.connect_for_jobs(ui).await?;
-    let (mut job, mut evidence) = Referrer::new(context, &cluster).open(&arguments.job).await?;
+    let referrer = if arguments.follow { Referrer::for_following(context, &cluster) } else { Referrer::new(context, &cluster) };
+    let (mut job, mut evidence) = referrer.open(&arguments.job).await?;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
     let since_when = evidence.job.as_ref().and_then(|job| job.created).unwrap_or_else(now);
     let mut view = FollowView::new(ui, since_when, arguments.raw).with_log_file(log_file).output_only();

@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::{
     error::{Error, ErrorKind, Result},
     follow::cluster::ClusterJob,
-    kubernetes::{connect::Cluster, jobs},
+    kubernetes::{connect::Cluster, jobs, retry::Patience},
     model::evidence::{Evidence, JobRecord},
     output::{ui::Ui, wording},
 };
@@ -16,19 +16,26 @@ const LATEST: &str = "@latest";
 pub struct Referrer<'context> {
     context: &'context Context,
     cluster: &'context Cluster,
+    patience: Patience,
 }
 
 impl<'context> Referrer<'context> {
     /// Returns a finder.
     #[must_use]
     pub fn new(context: &'context Context, cluster: &'context Cluster) -> Self {
-        Self { context, cluster }
+        Self { context, cluster, patience: Patience::ASK }
+    }
+
+    /// Returns a finder for a command that stays until a job has ended, and so need not hurry at its start.
+    #[must_use]
+    pub fn for_following(context: &'context Context, cluster: &'context Cluster) -> Self {
+        Self { context, cluster, patience: Patience::START }
     }
 
     /// Returns the Job that `reference` means.
     pub async fn find(&self, reference: &str) -> Result<JobRecord> {
         let me = if reference == LATEST { self.context.user(Some(self.cluster)).await.label } else { String::new() };
-        jobs::find(self.cluster, reference, &me).await
+        jobs::find(self.cluster, reference, &me, self.patience).await
     }
 
     /// Returns a handle on the job that `reference` means, and what is known of it. It may be a flow run of Prefect that no Job has been

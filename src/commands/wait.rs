@@ -36,7 +36,7 @@ pub struct WaitArgs {
 pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let timeout = arguments.timeout.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--timeout: {error}")))?;
     let cluster = context.connect_for_jobs(ui).await?;
-    let referrer = Referrer::new(context, &cluster);
+    let referrer = Referrer::for_following(context, &cluster);
     let mut jobs: Vec<(ClusterJob, Evidence)> = Vec::new();
     for reference in &arguments.jobs {
         let (job, evidence) = referrer.open(reference).await?;

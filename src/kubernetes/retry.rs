@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// How long one try of a creation or change may take: longer than a connection may take to come about, because an
 /// end of ours at that point would leave open whether the request was sent.
 const ATTEMPT: Duration = Duration::from_secs(20);
-/// How long the first read may take: a half-open connection is left soon …
+/// How long the first read may take, or a third of the patience if that is less: a half-open connection is left soon …
 const FIRST_READ: Duration = Duration::from_secs(15);
 /// … and further ones: a long list gets its time.
 const FURTHER_READ: Duration = Duration::from_secs(30);
@@ -203,7 +203,7 @@ fn is_quota_conflict(status: &Status) -> bool {
 
 fn attempt_limit(repeat: Repeat, patience: Patience, attempt: u32, deadline: Option<Instant>) -> Duration {
     let limit = match repeat {
-        Repeat::Read if attempt == 0 && patience != Patience::ONCE => FIRST_READ,
+        Repeat::Read if attempt == 0 && patience != Patience::ONCE => FIRST_READ.min((patience.0 / 3).max(LEAST_ATTEMPT)),
         Repeat::Read => FURTHER_READ,
         Repeat::Create | Repeat::Change => ATTEMPT,
     };

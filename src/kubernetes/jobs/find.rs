@@ -51,15 +51,15 @@ pub struct ListFilter {
 ///
 /// # Errors
 /// Failed when there is none, or several.
-pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRecord> {
+pub async fn find(cluster: &Cluster, reference: &str, me: &str, patience: Patience) -> Result<JobRecord> {
     if reference != LATEST
         && JobName::parse(reference).is_ok()
-        && let Some(job) = read(cluster, reference).await?
+        && let Some(job) = read_with(cluster, reference, patience).await?
     {
         return Ok(job);
     }
     let filter = ListFilter { user: (reference == LATEST).then(|| me.to_owned()), include_prefect: reference != LATEST, ..ListFilter::default() };
-    let known = list_metadata(cluster, &filter).await?;
+    let known = list_metadata(cluster, &filter, patience).await?;
     let chosen = choose(reference, &cluster.namespace, &known)?;
     read(cluster, &chosen.name).await?.ok_or_else(|| Error::failed(format!("job `{}` was deleted just now", chosen.name)))
 }
@@ -69,8 +69,12 @@ pub async fn find(cluster: &Cluster, reference: &str, me: &str) -> Result<JobRec
 /// # Errors
 /// When the server refuses or does not answer.
 pub async fn read(cluster: &Cluster, name: &str) -> Result<Option<JobRecord>> {
+    read_with(cluster, name, Patience::ASK).await
+}
+
+async fn read_with(cluster: &Cluster, name: &str, patience: Patience) -> Result<Option<JobRecord>> {
     let doing = format!("reading Job `{name}`");
-    let job = cluster.read(&cluster.api::<Job>(), name, Patience::ASK, &doing).await.map_err(|error| explain(error, &doing))?;
+    let job = cluster.read(&cluster.api::<Job>(), name, patience, &doing).await.map_err(|error| explain(error, &doing))?;
     Ok(job.map(|job| job_record(&job)))
 }
 
@@ -117,14 +121,14 @@ fn ids(job: &JobRecord) -> impl Iterator<Item = &str> {
 /// # Errors
 /// When the server refuses or does not answer.
 pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
-    let known = list_metadata(cluster, filter).await?;
+    let known = list_metadata(cluster, filter, Patience::ASK).await?;
     let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read(cluster, &job.name).await } });
     let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 /// Returns the Jobs that match, newest first, from their metadata alone.
-async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
+async fn list_metadata(cluster: &Cluster, filter: &ListFilter, patience: Patience) -> Result<Vec<JobRecord>> {
     let jobs = cluster.api::<Job>();
     let doing = format!("listing jobs in namespace `{}`", cluster.namespace);
     let selector = |maker: String| {
@@ -134,9 +138,9 @@ async fn list_metadata(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<Job
         ListParams::default().labels(&parts.join(","))
     };
     let (ours, prefect) =
-        tokio::join!(cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), Patience::ASK, &doing), async {
+        tokio::join!(cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), patience, &doing), async {
             if filter.include_prefect {
-                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), Patience::ASK, &doing).await
+                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), patience, &doing).await
             } else {
                 Ok(Vec::new())
             }

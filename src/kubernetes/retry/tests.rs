@@ -131,7 +131,7 @@ async fn calls_that_wait_together_have_one_voice() {
     let server = Server::start(|_, _| Reply::Stall).await;
     let (cluster, said) = connect(&server.url, json!({})).await;
     let api = cluster.api::<ConfigMap>();
-    let read = || cluster.call(Repeat::Read, patience(2600), "listing", || api.get("x"));
+    let read = || cluster.call(Repeat::Read, patience(7500), "listing", || api.get("x"));
     drop(tokio::join!(read(), read(), read()));
     let said = said.lock().unwrap().clone();
     assert_eq!(said.len(), 1, "{said:?}");
