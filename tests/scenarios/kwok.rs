@@ -9,6 +9,7 @@ mod init;
 mod interruptions;
 mod karpenter;
 mod nodes;
+mod outages;
 mod prefect;
 mod secrets;
 mod setup;
