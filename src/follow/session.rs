@@ -90,7 +90,7 @@ where
         Self {
             job,
             evidence,
-            output: Output::new(options.output),
+            output: Output::new(options.output, options.keep.clone()),
             options,
             view,
             told: None,
@@ -319,11 +319,12 @@ where
                 continue;
             }
             self.attempts_told.insert(attempt.uid.clone());
-            if index > 0 {
-                let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            let number = index + 1 + self.options.earlier_attempts;
+            if number > 1 {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
                 (self.view)(JobEvent::Attempt { number, pod: attempt.pod.clone() }, now)?;
             }
-            self.output.open(self.job, attempt);
+            self.output.open(self.job, &self.evidence, attempt);
         }
         Ok(())
     }

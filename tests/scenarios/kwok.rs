@@ -8,6 +8,7 @@ mod endings;
 mod init;
 mod interruptions;
 mod karpenter;
+mod kept_logs;
 mod nodes;
 mod outages;
 mod prefect;

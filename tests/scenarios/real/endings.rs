@@ -67,5 +67,10 @@ fn a_pod_that_was_drained_is_replaced_and_both_outputs_are_there() {
     assert_eq!(output.text(), "started\nstarted\ndone\n", "{output}");
     assert_eq!(namespace.objects("jobs").len(), 1, "one Job all the while");
 
+    let logs = namespace.sandbox.command(["logs"]).exits(0);
+    assert_eq!(logs.text(), "started\nstarted\ndone\n", "{logs}");
+    let second = logs.stderr.find("attempt 2 on n1").expect("a line between");
+    assert!(logs.stderr.find("attempt 1 on n1").is_some_and(|first| first < second), "{logs}");
     assert_eq!(namespace.sandbox.command(["why", "-o", "json"]).exits(0).json()["attempts"], 2);
+    assert_eq!(namespace.sandbox.command(["logs", "--attempt", "1"]).exits(0).text(), "started\n");
 }
