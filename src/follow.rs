@@ -6,6 +6,7 @@
 mod account;
 pub mod cluster;
 mod flow_run;
+pub mod keep;
 pub mod launcher;
 mod log_tail;
 pub mod machine;
@@ -22,6 +23,7 @@ use crate::{
     model::{evidence::Evidence, job_event::JobEvent, launch_plan::TimeLimits, story::Story},
 };
 
+pub use keep::Keep;
 pub use launcher::{Detail, RunningJob};
 use session::Session;
 
@@ -86,6 +88,10 @@ impl From<mpsc::Receiver<Control>> for Controls {
 pub struct FollowOptions {
     /// Whether to carry the output home.
     pub output: bool,
+    /// Where to keep it, too.
+    pub keep: Option<Keep>,
+    /// How many attempts there were that cannot be seen any more.
+    pub earlier_attempts: usize,
     /// Who follows, for the record of an end that the loop decides.
     pub follower: String,
     /// How often to renew the lease; none when the job does not live by one that is ours.
@@ -107,6 +113,8 @@ impl FollowOptions {
     pub fn new(follower: String) -> Self {
         Self {
             output: true,
+            keep: None,
+            earlier_attempts: 0,
             follower,
             lease_interval: None,
             limits: None,

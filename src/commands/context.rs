@@ -6,14 +6,23 @@ use crate::{
     cli::GlobalArgs,
     environment::Environment,
     error::{Error, Result},
+    follow::Keep,
     kubernetes::{
         checks,
         connect::{Cluster, ConnectOptions},
     },
-    model::{identity::label_value, instance_map::CONFIG_MAP, launch_plan::User},
+    model::{
+        identity::label_value,
+        instance_map::CONFIG_MAP,
+        launch_plan::User,
+        settings::{Key, value},
+    },
     output::ui::{self, Ui},
     prefect::Server,
-    store::map_file::{self, FoundMap},
+    store::{
+        kept_log::KeptLogs,
+        map_file::{self, FoundMap},
+    },
 };
 
 /// What every command starts from.
@@ -72,6 +81,18 @@ impl Context {
             namespace: setting(&self.global.namespace, "SBRUN_NAMESPACE").or_else(|| namespace_of_map.map(ToOwned::to_owned)),
         };
         Cluster::connect(&options, &self.environment, Arc::new(|text: String| ui::notice(&text))).await
+    }
+
+    /// Returns where the output of a job is kept while it is followed here; none where that is turned off: by the variable, by what its
+    /// launch recorded, by the map, or because this is a pipeline, which has the output in a log of its own.
+    pub fn keep(&self, recorded: Option<bool>, cluster: &Cluster) -> Result<Option<Keep>> {
+        let variable = Key::KeepLogs.variable();
+        let said = self.environment.get(&variable).map(value::truth).transpose();
+        let said = said.map_err(|message| Error::usage(format!("{variable} {message}")))?;
+        let mapped = || self.find_map().ok()??.map.defaults.keep_logs.map(|keep| keep.value);
+        let wanted = said.or(recorded).or_else(mapped).unwrap_or_else(|| self.environment.ci().is_none());
+        let logs = KeptLogs::of(&self.environment).filter(|_| wanted);
+        Ok(logs.map(|logs| Keep { logs, server: cluster.server.clone() }))
     }
 
     /// Returns the Prefect API that Prefect itself would ask here; none when nothing names one. Makes no request.

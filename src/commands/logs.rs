@@ -1,27 +1,26 @@
 //! `sbrun logs`: the output of a job, now or later.
 
+mod attempts;
+
 use std::{fs::File, path::PathBuf};
 
 use clap::Args;
 
+use self::attempts::Attempts;
 use super::{context::Context, interrupt::Interruptions, references::Referrer};
 use crate::{
     environment::now,
-    error::{Error, Result},
-    follow::{Detail, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow},
-    kubernetes::logs::{LogOptions, read_log},
+    error::{Error, ErrorKind, Result},
+    follow::{Detail, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, keep::kept_under},
+    kubernetes::connect::Cluster,
     model::{
-        diagnose::diagnose,
-        duration,
-        evidence::{AttemptRecord, Evidence},
-        exit_code::ExitCode,
-        job_event::{JobEvent, LogEvent},
-        launch_plan::OnInterrupt,
+        diagnose::diagnose, duration, evidence::Evidence, exit_code::ExitCode, job_event::JobEvent, launch_plan::OnInterrupt, log_resume::Stamps,
     },
     output::{
         ui::Ui,
         view::{follow::FollowView, report::JobReport, story::verdict_block},
     },
+    store::kept_log::{KeptLog, KeptLogs, Wanted},
 };
 
 /// Arguments of `sbrun logs`.
@@ -56,50 +55,63 @@ pub struct LogsArgs {
 /// Prints the output of a job. With `--follow` the exit code is the verdict's, else 0.
 pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let since = arguments.since.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--since: {error}")))?;
+    let stamps = if arguments.timestamps { Stamps::InLines } else { Stamps::Dropped };
+    let wanted = Wanted { tail: arguments.tail, since: since.map(|since| now() - since), stamps };
     let cluster = context.connect_for_jobs(ui).await?;
     let referrer = if arguments.follow { Referrer::for_following(context, &cluster) } else { Referrer::new(context, &cluster) };
-    let (mut job, mut evidence) = referrer.open(&arguments.job).await?;
+    let opened = referrer.open(&arguments.job).await;
     let log_file = arguments.log_file.as_ref().map(|path| open_log_file(path)).transpose()?;
-    let since_when = evidence.job.as_ref().and_then(|job| job.created).unwrap_or_else(now);
-    let mut view = FollowView::new(ui, since_when, arguments.raw).with_log_file(log_file).output_only();
+    let view = |ui: &Ui, since| FollowView::new(ui, since, arguments.raw).with_log_file(log_file).output_only();
+    let (mut job, mut evidence) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let view = view(ui, now());
+            return logs_without_a_job(error, arguments, &wanted, context, &cluster, view, ui);
+        }
+    };
+    let mut view = view(ui, evidence.job.as_ref().and_then(|job| job.created).unwrap_or_else(now));
+    let observed = job.observe(&mut evidence, Detail::Basic).await;
     if arguments.follow {
         let user = context.user(Some(&cluster)).await;
-        return follow_to_the_end(&mut job, evidence, user.name, view, ui).await;
+        let keep = context.keep(evidence.job.as_ref().and_then(|job| job.plan.as_ref()?.keep_logs), &cluster)?;
+        let mut options = FollowOptions { keep, ..FollowOptions::new(user.name) };
+        let attempts = Attempts::of(&evidence, kept_here(&evidence, context));
+        options.earlier_attempts = attempts.show_gone(None, &Wanted::default(), &mut view, ui)?;
+        return follow_to_the_end(&mut job, evidence, options, view, ui).await;
     }
-    job.observe(&mut evidence, Detail::Basic).await?;
-    let wanted = |index: usize| arguments.attempt.is_none_or(|number| number == index + 1);
-    let attempts: Vec<&AttemptRecord> =
-        evidence.attempts.iter().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, attempt)| attempt).collect();
-    if let Some(number) = arguments.attempt.filter(|_| attempts.is_empty() && !evidence.attempts.is_empty()) {
-        return Err(Error::usage(format!("there is no attempt {number}; the job has {}", evidence.attempts.len())));
-    }
-    let options = LogOptions { tail: arguments.tail, since: since.map(|since| now() - since), timestamps: arguments.timestamps, previous: false };
-    let mut seen = false;
-    for attempt in &attempts {
-        if attempts.len() > 1 {
-            ui.status(&format!("[sbrun: attempt on {} (pod {})]", attempt.node.as_deref().unwrap_or("no node"), attempt.pod));
-        }
-        let mut events = read_log(&cluster, &attempt.pod, &attempt.container_name, options.clone());
-        while let Some(event) = events.recv().await {
-            let event = match event {
-                LogEvent::Bytes { bytes, .. } => JobEvent::Output(bytes),
-                LogEvent::Gap(gap) => JobEvent::Gap(gap),
-                LogEvent::Unavailable(why) => {
-                    ui.detail(&format!("[sbrun: {why}]"));
-                    break;
-                }
-                LogEvent::End => break,
-            };
-            seen = true;
-            view.show(ui, event, now())?;
-            if ui.is_closed() {
-                return Ok(ExitCode::SUCCESS);
-            }
-        }
-    }
-    if !seen {
+    observed?;
+    let attempts = Attempts::of(&evidence, kept_here(&evidence, context));
+    if !attempts.show(arguments.attempt, &wanted, &cluster, &mut view, ui).await? {
         explain_silence(&evidence, &mut view, ui)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what was kept of a job's output on this machine.
+fn kept_here(evidence: &Evidence, context: &Context) -> Vec<KeptLog> {
+    let find = |uid| KeptLogs::of(&context.environment).map(|logs| logs.find(uid));
+    kept_under(evidence).and_then(find).unwrap_or_default()
+}
+
+/// Prints what was kept on this machine of a job that the cluster does not know any more.
+fn logs_without_a_job(
+    error: Error,
+    arguments: &LogsArgs,
+    wanted: &Wanted,
+    context: &Context,
+    cluster: &Cluster,
+    mut view: FollowView,
+    ui: &mut Ui,
+) -> Result<ExitCode> {
+    let find = |logs: KeptLogs| logs.find_by_name(&arguments.job, &cluster.namespace, &cluster.server);
+    let kept = KeptLogs::of(&context.environment).filter(|_| error.kind() == ErrorKind::Failed).map(find).unwrap_or_default();
+    let Some(first) = kept.first() else { return Err(error) };
+    if arguments.follow {
+        return Err(error.hinted(format!("`sbrun logs {}` shows what was kept of its output on this machine", first.origin.job)));
+    }
+    ui.status(&format!("[sbrun: the Job `{}` does not exist any more]", first.origin.job));
+    let evidence = Evidence::default();
+    Attempts::of(&evidence, kept).show_gone(arguments.attempt, wanted, &mut view, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,30 +125,37 @@ pub fn open_log_file(path: &std::path::Path) -> Result<File> {
         .map_err(|error| Error::failed(format!("cannot write `{}`", path.display())).caused_by(error))
 }
 
-/// Prints the kept end of the output when the pod is gone, and says what is missing; or says why there is no output yet.
+/// Prints the end of the output that was kept on the Job when the pod is gone, and says what is missing; or says why there is no
+/// output yet.
 fn explain_silence(evidence: &Evidence, view: &mut FollowView, ui: &mut Ui) -> Result<()> {
     let story = diagnose(evidence, now());
     if let Some(tail) = evidence.log_tail.as_ref().filter(|tail| !tail.is_empty()) {
-        ui.status("[sbrun: pod and log are gone; these are the last lines, which were kept on the job]");
+        let rest = elsewhere(evidence).map(|place| format!("; {place}")).unwrap_or_default();
+        ui.status(&format!(
+            "[sbrun: pod and log are gone, and nothing was kept on this machine; these are the last lines, which were kept on the job{rest}]"
+        ));
         return view.show(ui, JobEvent::Output(tail.clone().into_bytes()), now());
     }
-    let url = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).and_then(|plan| plan.logs_url.as_ref().map(|url| (url, plan)));
-    let text = match (&story.verdict, url) {
-        (Some(_), Some((url, plan))) => format!(
-            "the log is gone with its pod; the rest may be at {}",
-            url.replace("{name}", plan.name.as_str()).replace("{run_id}", &plan.run_id.0)
-        ),
-        (Some(_), None) => "there is no output: the log is gone with its pod, or the flow never ran".to_owned(),
+    let text = match (&story.verdict, elsewhere(evidence)) {
+        (Some(_), Some(place)) => format!("the log is gone with its pod, and nothing was kept on this machine; {place}"),
+        (Some(_), None) => "there is no output: the log is gone with its pod and was not kept on this machine, or the flow never ran".to_owned(),
         (None, _) => format!("no output yet: {}", crate::output::view::story::status_line(&story)),
     };
     ui.status(&format!("[sbrun: {text}]"));
     Ok(())
 }
 
-async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, me: String, mut view: FollowView, ui: &mut Ui) -> Result<ExitCode> {
-    let controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: me.clone() }.listen()?;
-    let mut seen = false;
-    let followed = follow(job, evidence, FollowOptions::new(me), controls, |event, now| {
+/// Returns where the rest of the output may be, as `logs_url` of the map says.
+fn elsewhere(evidence: &Evidence) -> Option<String> {
+    let plan = evidence.job.as_ref()?.plan.as_ref()?;
+    let url = plan.logs_url.as_ref()?.replace("{name}", plan.name.as_str()).replace("{run_id}", &plan.run_id.0);
+    Some(format!("the rest may be at {url}"))
+}
+
+async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, options: FollowOptions, mut view: FollowView, ui: &mut Ui) -> Result<ExitCode> {
+    let controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: options.follower.clone() }.listen()?;
+    let mut seen = options.earlier_attempts > 0;
+    let followed = follow(job, evidence, options, controls, |event, now| {
         seen |= matches!(event, JobEvent::Output(_));
         view.show(ui, event, now)?;
         if ui.is_closed() { Err(Error::failed("standard output was closed")) } else { Ok(()) }

@@ -24,6 +24,7 @@ use crate::{
     model::{
         evidence::{AttemptRecord, ContainerState, Ending, Evidence, JobRecord, Maker},
         job_event::{LogEvent, LogState},
+        log_resume::Stamps,
         prefect::flow_run::FlowRun,
         story::Verdict,
     },
@@ -243,8 +244,8 @@ impl RunningJob for ClusterJob {
         wakeups.get_or_insert_with(|| Wakeups::start(&self.cluster, name, uid)).changed(limit).await;
     }
 
-    fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
-        logs::follow_log(&self.cluster, &attempt.pod, &attempt.container_name, state, LogOptions::default())
+    fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>, stamps: Stamps) -> mpsc::Receiver<LogEvent> {
+        logs::follow_log(&self.cluster, &attempt.pod, &attempt.container_name, state, LogOptions { stamps, ..LogOptions::default() })
     }
 
     async fn end(&mut self, evidence: &Evidence, ending: &Ending) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::{
     model::{
         evidence::{AttemptRecord, Ending, Evidence},
         job_event::{LogEvent, LogState},
+        log_resume::Stamps,
         story::Verdict,
     },
 };
@@ -41,8 +42,8 @@ pub trait RunningJob {
     /// Returns when something may have changed, after `limit` at the latest. May be dropped at any time.
     fn changed(&mut self, limit: Duration) -> impl Future<Output = ()>;
 
-    /// Starts reading the output of `attempt`; `state` tells the reader how its container is.
-    fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent>;
+    /// Starts reading the output of `attempt`; `state` tells the reader how its container is, `stamps` is what becomes of the time of each line.
+    fn open_log(&mut self, attempt: &AttemptRecord, state: watch::Receiver<LogState>, stamps: Stamps) -> mpsc::Receiver<LogEvent>;
 
     /// Ends the job as decided; succeeds also when it has already ended.
     fn end(&mut self, evidence: &Evidence, ending: &Ending) -> impl Future<Output = Result<()>>;

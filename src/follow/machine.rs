@@ -19,6 +19,7 @@ use crate::{
     model::{
         evidence::{AttemptRecord, Ending, Evidence},
         job_event::{LogEvent, LogState},
+        log_resume::Stamps,
         outcome::Outcome,
         story::Verdict,
     },
@@ -77,7 +78,7 @@ impl RunningJob for MachineJob {
         self.run.changed(limit).await;
     }
 
-    fn open_log(&mut self, _attempt: &AttemptRecord, _state: watch::Receiver<LogState>) -> mpsc::Receiver<LogEvent> {
+    fn open_log(&mut self, _attempt: &AttemptRecord, _state: watch::Receiver<LogState>, _stamps: Stamps) -> mpsc::Receiver<LogEvent> {
         self.output.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 

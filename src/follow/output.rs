@@ -5,13 +5,18 @@ use std::future::pending;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{RunningJob, log_tail::LogTail};
+use super::{
+    RunningJob,
+    keep::{Keep, Keeper},
+    log_tail::LogTail,
+};
 use crate::{
     environment::now,
     error::Result,
     model::{
-        evidence::{AttemptRecord, ContainerState},
+        evidence::{AttemptRecord, ContainerState, Evidence},
         job_event::{Gap, JobEvent, LogEvent, LogState},
+        log_resume::Stamps,
     },
 };
 
@@ -22,6 +27,7 @@ pub(super) struct Pumped(Option<LogEvent>);
 pub(super) struct Output {
     wanted: bool,
     open: Option<Open>,
+    keeper: Keeper,
     tail: LogTail,
     /// When output last came, by the clock of this machine.
     pub(super) last_output: Option<Timestamp>,
@@ -39,8 +45,8 @@ struct Open {
 }
 
 impl Output {
-    pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, open: None, tail: LogTail::default(), last_output: None, last_line: None }
+    pub(super) fn new(wanted: bool, keep: Option<Keep>) -> Self {
+        Self { wanted, open: None, keeper: Keeper::new(keep), tail: LogTail::default(), last_output: None, last_line: None }
     }
 
     /// Returns whether a log has not been read to its end yet.
@@ -54,16 +60,18 @@ impl Output {
     }
 
     /// Starts reading the log of `attempt`.
-    pub(super) fn open<J: RunningJob>(&mut self, job: &mut J, attempt: &AttemptRecord) {
+    pub(super) fn open<J: RunningJob>(&mut self, job: &mut J, evidence: &Evidence, attempt: &AttemptRecord) {
         if self.wanted {
+            self.keeper.turn_to(evidence, attempt);
             let (state, receiver) = watch::channel(log_state(attempt));
-            let events = job.open_log(attempt, receiver);
+            let events = job.open_log(attempt, receiver, if self.keeper.is_on() { Stamps::Beside } else { Stamps::Dropped });
             self.open = Some(Open { uid: attempt.uid.clone(), events, state, may_have_run: may_have_run(attempt) });
         }
     }
 
     /// Passes on how the container is.
     pub(super) fn update(&mut self, attempt: &AttemptRecord) {
+        self.keeper.update(attempt);
         if let Some(open) = self.open.as_mut().filter(|open| open.uid == attempt.uid) {
             open.may_have_run = may_have_run(attempt);
             let state = log_state(attempt);
@@ -81,8 +89,11 @@ impl Output {
 
     /// Hands a piece to the view.
     pub(super) fn tell(&mut self, pumped: Pumped, view: &mut impl FnMut(JobEvent, Timestamp) -> Result<()>) -> Result<()> {
+        if let Some(notice) = pumped.0.as_ref().and_then(|event| self.keeper.record(event)) {
+            view(JobEvent::Notice(notice), now())?;
+        }
         match pumped.0 {
-            Some(LogEvent::Bytes { at, bytes }) => {
+            Some(LogEvent::Bytes { at, bytes, .. }) => {
                 let now = now();
                 self.last_output = Some(now);
                 self.last_line = at.or(self.last_line);
@@ -147,7 +158,7 @@ mod tests {
         ] {
             let (_events, receiver) = mpsc::channel(1);
             let (state, _) = watch::channel(LogState::Waiting);
-            let mut output = Output::new(true);
+            let mut output = Output::new(true, None);
             output.open = Some(Open { uid: attempt.uid.clone(), events: receiver, state, may_have_run: true });
             output.update(&attempt);
             let mut gaps = 0;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::{
     Control, Controls, Detail, FollowOptions, Followed, RunningJob,
@@ -60,6 +61,7 @@ pub(super) struct Session<'job, J, V> {
     last_round: Timestamp,
     output: Output,
     attempts_told: BTreeSet<String>,
+    looked: Instant,
     looked_closely: Option<Timestamp>,
     nodes_seen: BTreeSet<String>,
     unreachable: Option<Unreachable>,
@@ -88,13 +90,14 @@ where
         Self {
             job,
             evidence,
-            output: Output::new(options.output),
+            output: Output::new(options.output, options.keep.clone()),
             options,
             view,
             told: None,
             last_told: now,
             last_round: now,
             attempts_told: BTreeSet::new(),
+            looked: Instant::now(),
             looked_closely: None,
             nodes_seen: BTreeSet::new(),
             unreachable: None,
@@ -153,7 +156,12 @@ where
 
     /// Waits for whatever comes first.
     async fn step(&mut self) -> Step {
-        let limit = self.patience();
+        // Output that never pauses must not keep the loop from looking.
+        let due = self.usual_patience().saturating_sub(self.looked.elapsed());
+        if due.is_zero() {
+            return Step::Look;
+        }
+        let limit = self.patience().min(due);
         tokio::select! {
             biased;
             pumped = self.output.next() => Step::Output(pumped),
@@ -161,14 +169,19 @@ where
         }
     }
 
-    /// Returns how long to wait for news before looking again.
-    fn patience(&self) -> Duration {
+    /// Returns how long to wait for news between two looks.
+    fn usual_patience(&self) -> Duration {
         let running = self.told.as_ref().is_some_and(|story| story.phase == Phase::Running);
-        let usual = match self.settle_until {
+        match self.settle_until {
             Some(_) => LOOK_SETTLING,
             None if running => LOOK_RUNNING,
             None => LOOK_WAITING,
-        };
+        }
+    }
+
+    /// Returns how long to wait for news from now on.
+    fn patience(&self) -> Duration {
+        let usual = self.usual_patience();
         let held = self.told.as_ref().and_then(|story| story.held_until);
         let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
         let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(self.job.now())).unwrap_or_default());
@@ -194,6 +207,7 @@ where
                 }
             }
         };
+        self.looked = Instant::now();
         self.hear(heard);
         match result {
             Ok(()) => self.reached(),
@@ -305,11 +319,12 @@ where
                 continue;
             }
             self.attempts_told.insert(attempt.uid.clone());
-            if index > 0 {
-                let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            let number = index + 1 + self.options.earlier_attempts;
+            if number > 1 {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
                 (self.view)(JobEvent::Attempt { number, pod: attempt.pod.clone() }, now)?;
             }
-            self.output.open(self.job, attempt);
+            self.output.open(self.job, &self.evidence, attempt);
         }
         Ok(())
     }

@@ -11,7 +11,10 @@ use tokio::sync::{mpsc, watch};
 use self::reader::{Progress, Reader};
 use crate::{
     kubernetes::connect::Cluster,
-    model::job_event::{LogEvent, LogState},
+    model::{
+        job_event::{LogEvent, LogState},
+        log_resume::Stamps,
+    },
 };
 
 mod reader;
@@ -27,8 +30,8 @@ pub struct LogOptions {
     pub tail: Option<u64>,
     /// Only from this time on, to the second.
     pub since: Option<Timestamp>,
-    /// Leave the platform's RFC 3339 time and a space before each line.
-    pub timestamps: bool,
+    /// What becomes of the platform's RFC 3339 time and a space before each line.
+    pub stamps: Stamps,
     /// Of the container's previous run.
     pub previous: bool,
 }

@@ -51,7 +51,7 @@ async fn read(mut pipe: pipe::Receiver, mut progress: watch::Receiver<Progress>,
             after_end += length;
         }
         let bytes = buffer[..length].to_vec();
-        if sender.send(LogEvent::Bytes { at: None, bytes }).await.is_err() {
+        if sender.send(LogEvent::Bytes { at: None, times: Vec::new(), bytes }).await.is_err() {
             // Nobody reads any more. The flow finds the pipe closed, as with any closed pipe.
             return;
         }

@@ -171,6 +171,15 @@ pub struct JobCounts {
     pub terminating: i32,
 }
 
+impl JobCounts {
+    /// Returns how many pods there have ever been: each is counted once, also when it is gone.
+    #[must_use]
+    pub fn pods(self) -> u32 {
+        let counts = [self.active, self.succeeded, self.failed, self.terminating].into_iter().filter_map(|count| u32::try_from(count).ok());
+        counts.fold(0, u32::saturating_add)
+    }
+}
+
 /// A condition that is `True`, of a Job, or any condition of a node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConditionRecord {

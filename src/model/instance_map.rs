@@ -160,6 +160,8 @@ pub struct Defaults {
     pub template: Option<Located<Template>>,
     /// Template of an address where logs may be found.
     pub logs_url: Option<Located<String>>,
+    /// Whether the output that is followed is kept on the follower's machine.
+    pub keep_logs: Option<Located<bool>>,
     /// Labels of Job and pod.
     pub labels: BTreeMap<String, Located<String>>,
     /// Annotations of Job and pod.
@@ -191,6 +193,7 @@ impl Defaults {
             image_pull_secrets: self.image_pull_secrets.or(others.image_pull_secrets),
             template: self.template.or(others.template),
             logs_url: self.logs_url.or(others.logs_url),
+            keep_logs: self.keep_logs.or(others.keep_logs),
             labels: both(self.labels, others.labels),
             annotations: both(self.annotations, others.annotations),
         }

@@ -41,6 +41,15 @@ pub struct Gap {
     pub why: String,
 }
 
+/// When a line came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineTime {
+    /// Where it starts in the bytes that it came with.
+    pub offset: usize,
+    /// When the platform received it.
+    pub at: Timestamp,
+}
+
 /// What a log follower delivers, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEvent {
@@ -48,6 +57,8 @@ pub enum LogEvent {
     Bytes {
         /// When the platform received the newest line in it; none for a continuation and with `--local`.
         at: Option<Timestamp>,
+        /// When each line in it came, in order, where that was asked for; a continuation has no time.
+        times: Vec<LineTime>,
         /// The bytes, unchanged.
         bytes: Vec<u8>,
     },

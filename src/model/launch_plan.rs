@@ -92,6 +92,9 @@ pub struct LaunchPlan {
     /// Template of an address where logs of finished jobs may be found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs_url: Option<String>,
+    /// Whether followers keep the output on their machines, where somebody says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_logs: Option<bool>,
     /// Name of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<JobName>,

@@ -15,7 +15,7 @@ use self::{
     stamp::StampParser,
     window::{Entry, Step, Window},
 };
-use crate::model::job_event::{Gap, LogEvent};
+use crate::model::job_event::{Gap, LineTime, LogEvent};
 
 pub mod whole;
 
@@ -28,10 +28,22 @@ const WHOLE_LINE: usize = 64 * 1024;
 const BATCH: usize = 64 * 1024;
 const ROTATED: &str = "the log was rotated on its node";
 
+/// What becomes of the time that the platform puts before each line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stamps {
+    /// Nobody wants it.
+    #[default]
+    Dropped,
+    /// It stays in front of the line.
+    InLines,
+    /// It is told beside the bytes.
+    Beside,
+}
+
 /// The state of one container's log.
 #[derive(Debug)]
 pub struct LogResume {
-    keep_stamps: bool,
+    wanted: Stamps,
     stamps: StampParser,
     window: Window,
     /// The start of a line whose end has not come yet.
@@ -58,16 +70,16 @@ enum Rest {
 
 #[derive(Debug)]
 enum Event {
-    Bytes { at: Option<i64>, bytes: Vec<u8> },
+    Bytes { at: Option<i64>, times: Vec<(usize, i64)>, bytes: Vec<u8> },
     Gap { after: Option<i64>, until: Option<i64>, why: &'static str },
 }
 
 impl LogResume {
-    /// Returns the state before the first stream. With `keep_stamps` the platform's time stays in front of each line.
+    /// Returns the state before the first stream.
     #[must_use]
-    pub fn new(keep_stamps: bool) -> Self {
+    pub fn new(wanted: Stamps) -> Self {
         Self {
-            keep_stamps,
+            wanted,
             stamps: StampParser::default(),
             window: Window::default(),
             pending: Vec::new(),
@@ -162,7 +174,7 @@ impl LogResume {
                 if missing {
                     self.gap(self.window.newest_before(), time, ROTATED);
                 }
-                self.emit(time, if self.keep_stamps { raw } else { body });
+                self.emit(time, if self.wanted == Stamps::InLines { raw } else { body });
                 self.open = (!complete).then_some(body.len());
                 self.rest = (!complete).then_some(Rest::EmitAfter(0));
             }
@@ -170,12 +182,14 @@ impl LogResume {
     }
 
     fn emit(&mut self, at: Option<i64>, bytes: &[u8]) {
+        let told = at.filter(|_| self.wanted == Stamps::Beside);
         match self.events.last_mut() {
-            Some(Event::Bytes { at: newest, bytes: batch }) if batch.len() + bytes.len() <= BATCH => {
+            Some(Event::Bytes { at: newest, times, bytes: batch }) if batch.len() + bytes.len() <= BATCH => {
                 *newest = at.or(*newest);
+                times.extend(told.map(|time| (batch.len(), time)));
                 batch.extend_from_slice(bytes);
             }
-            _ => self.events.push(Event::Bytes { at, bytes: bytes.to_vec() }),
+            _ => self.events.push(Event::Bytes { at, times: told.map(|time| (0, time)).into_iter().collect(), bytes: bytes.to_vec() }),
         }
     }
 
@@ -217,8 +231,9 @@ impl LogResume {
     /// Returns what has come out since the last time, in order.
     pub fn take(&mut self) -> Vec<LogEvent> {
         let time = |nanoseconds: Option<i64>| nanoseconds.and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds.into()).ok());
+        let line_time = |(offset, at)| time(Some(at)).map(|at| LineTime { offset, at });
         let public = |event| match event {
-            Event::Bytes { at, bytes } => LogEvent::Bytes { at: time(at), bytes },
+            Event::Bytes { at, times, bytes } => LogEvent::Bytes { at: time(at), times: times.into_iter().filter_map(line_time).collect(), bytes },
             Event::Gap { after, until, why } => LogEvent::Gap(Gap { after: time(after), until: time(until), why: why.to_owned() }),
         };
         self.events.drain(..).map(public).collect()

@@ -34,6 +34,30 @@ pub enum Outcome {
     Unknown,
 }
 
+/// Where the cause of a bad end lies, and so who has to act. The word is stable in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// In the flow: mend it, or give it a larger size or more time.
+    Flow,
+    /// In the infrastructure: the same command may be run again.
+    Infrastructure,
+    /// In the request: it could never run as asked.
+    Request,
+}
+
+impl Fault {
+    /// Returns the stable word of JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Infrastructure => "infrastructure",
+            Self::Request => "request",
+        }
+    }
+}
+
 impl Outcome {
     /// Every outcome, in the order of the manual.
     pub const ALL: [Self; 12] = [
@@ -95,6 +119,17 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// Returns where the cause lies; nothing where there is no fault, or nobody knows.
+    #[must_use]
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Failed | Self::OutOfMemory | Self::OutOfDisk | Self::Killed | Self::TimedOut => Some(Fault::Flow),
+            Self::Lost | Self::NoNode => Some(Fault::Infrastructure),
+            Self::Rejected => Some(Fault::Request),
+            Self::Succeeded | Self::Cancelled | Self::Detached | Self::Unknown => None,
+        }
+    }
+
     /// Returns what the outcome means, in one sentence for the manual.
     #[must_use]
     pub fn meaning(self) -> &'static str {
@@ -128,7 +163,8 @@ impl Outcome {
 #[must_use]
 pub fn manual() -> String {
     let codes: Vec<String> = ExitCode::TABLE.iter().map(|(code, meaning)| format!("| {} | {meaning} |", code.0)).collect();
-    let row = |outcome: &Outcome| format!("| `{outcome}` | {} | {} |", outcome.exit_code_words(), outcome.meaning());
+    let fault = |outcome: &Outcome| outcome.fault().map_or_else(|| "`null`".to_owned(), |fault| format!("`{}`", fault.as_str()));
+    let row = |outcome: &Outcome| format!("| `{outcome}` | {} | {} | {} |", outcome.exit_code_words(), fault(outcome), outcome.meaning());
     let outcomes: Vec<String> = Outcome::ALL.iter().map(row).collect();
     let (codes, outcomes) = (codes.join("\n"), outcomes.join("\n"));
     let reserved: Vec<String> = ExitCode::RESERVED.iter().map(ToString::to_string).collect();
@@ -152,8 +188,12 @@ Every other code is the flow's own. A flow that itself ends with one of {reserve
 
 ## Outcomes
 
-| outcome | exit code | meaning |
-|---|---|---|
+`fault` in the JSON says where the cause lies, so that a pipeline can decide without a list of codes: `flow` (whoever wrote it has to act), `infrastructure`
+(nobody's mistake: run the same command again, after 69 only with `--key`), `request` (it could never run as asked: change the call, the map or what the cluster
+lacks), or `null`: there is none, or nobody knows.
+
+| outcome | exit code | fault | meaning |
+|---|---|---|---|
 {outcomes}
 "
     )
@@ -200,6 +240,15 @@ pub(in crate::model) mod tests {
         ];
         for (outcome, flow, code) in table {
             assert_eq!(outcome.exit_code(flow), ExitCode(code), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn to_run_it_again_is_the_answer_to_a_fault_of_the_infrastructure_alone() {
+        for outcome in Outcome::ALL {
+            let again = outcome.exit_code(None) == ExitCode::TRY_AGAIN;
+            assert_eq!(outcome.fault() == Some(Fault::Infrastructure), again, "{outcome}");
+            assert_eq!(outcome.fault() == Some(Fault::Request), outcome.exit_code(None) == ExitCode::REJECTED, "{outcome}");
         }
     }
 }

@@ -65,6 +65,8 @@ pub enum Key {
     Template,
     /// Template of an address where logs may be found.
     LogsUrl,
+    /// Whether the output that is followed is kept on this machine.
+    KeepLogs,
     /// Folder of the flow's files.
     Root,
     /// Files to send although they are ignored.
@@ -81,7 +83,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which `config` lists them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Size,
         Self::Name,
         Self::Image,
@@ -104,6 +106,7 @@ impl Key {
         Self::RunAsUser,
         Self::Template,
         Self::LogsUrl,
+        Self::KeepLogs,
         Self::Root,
         Self::Include,
         Self::Exclude,
@@ -138,6 +141,7 @@ impl Key {
             Self::RunAsUser => "run_as_user",
             Self::Template => "template",
             Self::LogsUrl => "logs_url",
+            Self::KeepLogs => "keep_logs",
             Self::Root => "root",
             Self::Include => "include",
             Self::Exclude => "exclude",
@@ -191,6 +195,7 @@ impl Key {
             Self::ServiceAccount => value::object_name(text).map(drop),
             Self::RunAsUser => value::run_as_user(text).map(drop),
             Self::LogsUrl => value::url(text).map(drop),
+            Self::KeepLogs => value::truth(text).map(drop),
             Self::Namespace => value::namespace(text).map(drop),
             Self::Name | Self::Template | Self::Root | Self::Include | Self::Exclude | Self::Context | Self::Map => value::text(text).map(drop),
         }

@@ -12,6 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::private;
 use crate::{
     environment::{self, Environment},
     error::{Error, Result},
@@ -69,10 +70,10 @@ impl RunFiles {
         let shown = self.folder.display();
         let failed = |error: io::Error| Error::failed(format!("cannot remember the run in `{shown}`")).caused_by(error);
         let name = file_name(&run.run_id).ok_or_else(|| Error::internal(format!("run id `{}` is no file name", run.run_id)))?;
-        self.prepare().map_err(failed)?;
+        private::make_folder(&self.folder).map_err(failed)?;
         let text = serde_json::to_vec_pretty(run).map_err(|error| Error::internal("cannot write a run file").caused_by(error))?;
         let draft = self.folder.join(format!(".{}.draft", base32(&environment::random::<10>())));
-        let written = create(&draft).and_then(|mut file| file.write_all(&text)).and_then(|()| fs::rename(&draft, self.folder.join(name)));
+        let written = private::create(&draft).and_then(|mut file| file.write_all(&text)).and_then(|()| fs::rename(&draft, self.folder.join(name)));
         written.map_err(|error| {
             // Nothing to add when even this fails: the error is the one above.
             drop(fs::remove_file(&draft));
@@ -113,19 +114,6 @@ impl RunFiles {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
     }
-
-    /// Makes the folder, for its owner only. A link in its place is refused: it may lead anywhere.
-    fn prepare(&self) -> io::Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.folder)?;
-        if fs::symlink_metadata(&self.folder)?.is_symlink() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a symbolic link"));
-        }
-        Ok(())
-    }
 }
 
 /// Returns the file of a run id, or nothing when the id could lead out of the folder.
@@ -134,30 +122,10 @@ fn file_name(run_id: &RunId) -> Option<String> {
     is_plain.then(|| format!("{run_id}.json"))
 }
 
-/// Creates a file that does not exist yet, with mode 0600, through no link.
-fn create(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
-    }
-    options.open(path)
-}
-
 /// Reads a run file, unless it is a link, too large or not ours.
 fn read(path: &Path) -> Option<RunFile> {
-    let mut options = fs::OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // A named pipe in the folder must not block.
-        options.custom_flags((nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits());
-    }
     let mut text = Vec::new();
-    options.open(path).ok()?.take(SIZE_LIMIT).read_to_end(&mut text).ok()?;
+    private::open(path).ok()?.take(SIZE_LIMIT).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok().filter(|run: &RunFile| run.schema <= RunFile::SCHEMA)
 }
 

@@ -29,8 +29,32 @@ type controlPlane struct {
 	bind string
 	port int
 
-	pki           *pki
-	server, token string
+	pki             *pki
+	server, token   string
+	etcd, apiserver *component
+}
+
+// controlPlaneOrders are the orders of both tiers. What is stopped is killed; what is started is as it
+// was, with its data and its port, and is answered for once the API server is ready.
+const controlPlaneOrders = "stop-apiserver, start-apiserver, stop-etcd or start-etcd"
+
+// obey does one order of the control plane's, if it is one.
+func (o *controlPlane) obey(order string, f *family, stop <-chan os.Signal) (known bool, err error) {
+	verb, name, _ := strings.Cut(order, "-")
+	c, known := map[string]*component{"etcd": o.etcd, "apiserver": o.apiserver}[name]
+	switch {
+	case known && verb == "stop":
+		f.kill(c.child)
+		return true, nil
+	case !known || verb != "start":
+		return false, nil
+	case c.runs():
+		return true, fmt.Errorf("%s runs already", c.name)
+	}
+	if err := c.start(); err != nil || !o.etcd.runs() || !o.apiserver.runs() {
+		return true, err
+	}
+	return true, o.poll("/readyz", f, stop, func(status int, _ string) bool { return status == 200 })
 }
 
 func (o *controlPlane) flags(f *pflag.FlagSet) {
@@ -82,7 +106,7 @@ client-transport-security: {cert-file: %q, key-file: %q, trusted-ca-file: %q, cl
 	if err := os.WriteFile(filepath.Join(o.dir, "etcd.yaml"), []byte(etcd), 0o600); err != nil {
 		return err
 	}
-	if err := f.component("etcd", "--config-file="+filepath.Join(o.dir, "etcd.yaml")); err != nil {
+	if o.etcd, err = f.component("etcd", "--config-file="+filepath.Join(o.dir, "etcd.yaml")); err != nil {
 		return err
 	}
 	args := []string{
@@ -118,7 +142,7 @@ client-transport-security: {cert-file: %q, key-file: %q, trusted-ca-file: %q, cl
 		}
 		args = append(args, "--audit-policy-file="+policy, "--audit-log-path="+o.auditLog())
 	}
-	if err := f.component("kube-apiserver", append(args, o.apiserverArgs...)...); err != nil {
+	if o.apiserver, err = f.component("kube-apiserver", append(args, o.apiserverArgs...)...); err != nil {
 		return err
 	}
 	if err := o.poll("/readyz", f, stop, func(status int, _ string) bool { return status == 200 }); err != nil {
@@ -137,10 +161,10 @@ client-transport-security: {cert-file: %q, key-file: %q, trusted-ca-file: %q, cl
 		"--cluster-signing-cert-file="+p.path("ca.crt"), "--cluster-signing-key-file="+p.path("ca.key"),
 		"--cluster-cidr=10.244.0.0/16", "--allocate-node-cidrs=true", "--service-cluster-ip-range=10.96.0.0/16",
 		"--node-monitor-period=2s", "--node-monitor-grace-period=20s")
-	if err := f.component("kube-controller-manager", append(args, o.controllerArgs...)...); err != nil {
+	if _, err := f.component("kube-controller-manager", append(args, o.controllerArgs...)...); err != nil {
 		return err
 	}
-	if err := f.component("kube-scheduler", append(common("scheduler", ports[3]), o.schedulerArgs...)...); err != nil {
+	if _, err := f.component("kube-scheduler", append(common("scheduler", ports[3]), o.schedulerArgs...)...); err != nil {
 		return err
 	}
 	return o.poll("/api/v1/namespaces/default/serviceaccounts/default", f, stop, func(status int, body string) bool {

@@ -176,6 +176,6 @@ func untilAsked(work func(context.Context)) error {
 	if err := announce(map[string]any{"pid": os.Getpid(), "command": strings.Join(os.Args, " ")}); err != nil {
 		return err
 	}
-	<-signals(true)
+	<-signals(true, func(string) {})
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,7 +39,8 @@ func newKwokTier() *cobra.Command {
 func runKwokTier(o *controlPlane, watchInput bool) error {
 	runtime.LockOSThread() // Pdeathsig belongs to the forking thread
 	began := time.Now()
-	stop := signals(watchInput)
+	orders := make(chan string)
+	stop := signals(watchInput, func(order string) { orders <- order })
 	var err error
 	if o.dir, err = filepath.Abs(o.dir); err != nil {
 		return err
@@ -59,7 +61,7 @@ func runKwokTier(o *controlPlane, watchInput bool) error {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(stages, "@PORT@", strconv.Itoa(pods.port))), 0o644); err != nil {
 		return err
 	}
-	if err := f.component("kwok-controller", "--kubeconfig="+o.userConfig("admin"), "--config="+file, "--node-ip=127.0.0.1"); err != nil {
+	if _, err := f.component("kwok-controller", "--kubeconfig="+o.userConfig("admin"), "--config="+file, "--node-ip=127.0.0.1"); err != nil {
 		return err
 	}
 	ready := map[string]any{"tier": "kwok", "pid": os.Getpid(), "dir": o.dir, "kubeconfig": o.userConfig("admin"), "powerless_kubeconfig": o.userConfig("powerless"),
@@ -70,11 +72,21 @@ func runKwokTier(o *controlPlane, watchInput bool) error {
 	if err := announce(ready); err != nil {
 		return err
 	}
-	select {
-	case err := <-f.failed:
-		return err
-	case <-stop:
-		return nil
+	for {
+		select {
+		case err := <-f.failed:
+			return err
+		case <-stop:
+			return nil
+		case order := <-orders:
+			known, err := o.obey(order, f, stop)
+			if !known {
+				err = fmt.Errorf("want %s", controlPlaneOrders)
+			}
+			if err := answered(order, err); err != nil {
+				return err
+			}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type node struct {
 
 	tier                *realTier
 	containerd, kubelet *child
+	hasVolumeDisk       bool
 }
 
 func (n *node) address() string { return fmt.Sprintf("10.250.0.%d", n.index) }
@@ -166,8 +167,28 @@ func (n *node) importImages() error {
 	return nil
 }
 
+// mountVolumeDisk gives the kubelet a small disk of its own, whose free space nobody else changes.
+func (n *node) mountVolumeDisk() error {
+	if n.tier.volumeDisk == 0 || n.hasVolumeDisk {
+		return nil
+	}
+	dir := n.dir() + "/kubelet"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	n.hasVolumeDisk = true
+	return syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", n.tier.volumeDisk))
+}
+
 // startKubelet starts the kubelet, which registers the node.
 func (n *node) startKubelet(f *family, p *controlPlane) error {
+	if err := n.mountVolumeDisk(); err != nil {
+		return err
+	}
+	leastVolume := "0%"
+	if n.tier.volumeDisk > 0 {
+		leastVolume = fmt.Sprintf("%dMi", n.tier.volumeDisk/3)
+	}
 	for _, dir := range []string{n.dir() + "/logs", n.dir() + "/kubelet"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -204,7 +225,7 @@ podLogsDir: %q
 failSwapOn: false
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
-evictionHard: {memory.available: "1Mi", nodefs.available: "0%%", imagefs.available: "0%%", nodefs.inodesFree: "0%%"}
+evictionHard: {memory.available: "1Mi", nodefs.available: %q, imagefs.available: "0%%", nodefs.inodesFree: "0%%"}
 nodeStatusUpdateFrequency: 5s
 nodeStatusReportFrequency: 5s
 nodeLeaseDurationSeconds: 20
@@ -217,7 +238,7 @@ volumePluginDir: %q
 containerLogMaxSize: %s
 containerLogMonitorInterval: %s
 `, n.cgroup(), n.address(), p.pki.path("ca.crt"), p.pki.path(identity+".crt"), p.pki.path(identity+".key"),
-		"unix://"+n.socket(), n.dir()+"/logs", n.dir()+"/volumeplugins", n.tier.logMaxSize, n.tier.logMonitorInterval) + n.tier.kubeletConfig
+		"unix://"+n.socket(), n.dir()+"/logs", leastVolume, n.dir()+"/volumeplugins", n.tier.logMaxSize, n.tier.logMonitorInterval) + n.tier.kubeletConfig
 	file := filepath.Join(n.dir(), "kubelet.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err

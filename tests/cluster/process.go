@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -34,14 +34,36 @@ func newFamily(logs string) (*family, error) {
 	return &family{logs: logs, failed: make(chan error, 32)}, os.MkdirAll(logs, 0o755)
 }
 
+// component is a child that is this binary again, and can be started again as it was.
+type component struct {
+	family *family
+	name   string
+	args   []string
+	child  *child
+}
+
 // component starts one component under its own name.
-func (f *family) component(name string, args ...string) error {
+func (f *family) component(name string, args ...string) (*component, error) {
+	c := &component{family: f, name: name, args: args}
+	return c, c.start()
+}
+
+func (c *component) start() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	_, err = f.start(name, name, exec.Command(self, append([]string{name}, args...)...))
+	c.child, err = c.family.start(c.name, c.name, exec.Command(self, append([]string{c.name}, c.args...)...))
 	return err
+}
+
+func (c *component) runs() bool {
+	select {
+	case <-c.child.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 func (f *family) start(log, name string, cmd *exec.Cmd) (*child, error) {
@@ -91,13 +113,16 @@ func (f *family) stop() {
 }
 
 // signals delivers what asks a tier to end: an interrupt, or the end of standard input, by which a
-// program that started the tier takes it along even when that program is killed.
-func signals(watchInput bool) <-chan os.Signal {
+// program that started the tier takes it along even when that program is killed. Lines of standard
+// input go to `line`.
+func signals(watchInput bool, line func(string)) <-chan os.Signal {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	if watchInput {
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
+			for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+				line(lines.Text())
+			}
 			c <- syscall.SIGHUP
 		}()
 	}
@@ -117,7 +142,16 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port on 127.0.0.1")
 }
 
-// announce prints the one line of a tier's standard output: what is there, as JSON.
+// answered says on standard output that an order was done, or why not.
+func answered(order string, err error) error {
+	said := map[string]any{"order": order}
+	if err != nil {
+		said["error"] = err.Error()
+	}
+	return announce(said)
+}
+
+// announce prints one line of a tier's standard output as JSON; the first says what is there.
 func announce(ready map[string]any) error {
 	line, err := json.Marshal(ready)
 	if err != nil {

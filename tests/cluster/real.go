@@ -46,6 +46,7 @@ type realTier struct {
 	pulledImages       []string
 	logMaxSize         string
 	logMonitorInterval time.Duration
+	volumeDisk         int
 	kubeletConfigFile  string
 	kubeletConfig      string
 	awsEndpoint        string
@@ -74,6 +75,7 @@ func (o *realTier) command(use string, run func() error) *cobra.Command {
 	f.StringArrayVar(&o.pulledImages, "pulled-image", nil, "docker-archive that is in the registry only: large, and wanted by few pods")
 	f.StringVar(&o.logMaxSize, "container-log-max-size", "1Gi", "size at which the kubelet rotates a container's log")
 	f.DurationVar(&o.logMonitorInterval, "container-log-monitor-interval", 10*time.Second, "how often it looks")
+	f.IntVar(&o.volumeDisk, "volume-disk", 0, "MiB of a disk that each kubelet has for volumes; it evicts pods when a third is left")
 	f.StringVar(&o.kubeletConfigFile, "kubelet-config", "", "file with further lines of KubeletConfiguration")
 	f.StringVar(&o.awsEndpoint, "aws-endpoint", "", "the Auto Scaling API of tests/aws, whose instances become nodes; then there is no n1")
 	f.BoolVar(&o.ignoreInput, "ignore-input", false, "do not end when standard input does")
@@ -145,7 +147,7 @@ func (o *realTier) outside() error {
 		}
 	}
 	began := time.Now()
-	stop := signals(false)
+	stop := signals(false, nil)
 	sweepCgroups()
 	self, err := os.Executable()
 	if err != nil {

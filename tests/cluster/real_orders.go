@@ -64,25 +64,18 @@ func (o *realTier) obeyAll(f *family) error {
 			lines <- input.Text()
 		}
 	}()
-	answer := func(order string, err error) error {
-		said := map[string]any{"order": order}
-		if err != nil {
-			said["error"] = err.Error()
-		}
-		return announce(said)
-	}
 	for {
 		var err error
 		select {
 		case err = <-f.failed:
 			fmt.Fprintln(os.Stderr, "error:", err)
 		case finish := <-prepared:
-			err = answer(finish())
+			err = answered(finish())
 		case order := <-lines:
 			if text, ok := strings.CutPrefix(order, "start-node "); ok {
 				n, failure := o.addNode(text, f)
 				if failure != nil {
-					err = answer(order, failure)
+					err = answered(order, failure)
 					break
 				}
 				go func() {
@@ -96,7 +89,7 @@ func (o *realTier) obeyAll(f *family) error {
 				}()
 				break
 			}
-			err = answer(order, o.obey(order, f))
+			err = answered(order, o.obey(order, f))
 		}
 		if err != nil {
 			return err
@@ -104,9 +97,12 @@ func (o *realTier) obeyAll(f *family) error {
 	}
 }
 
-// obey does one order: `stop-kubelet NODE` (it is silent from then on), `start-kubelet NODE`, or
-// `stop-node NODE` (the machine is gone, with all that ran on it).
+// obey does one order: one of the control plane's, `stop-kubelet NODE` (it is silent from then on),
+// `start-kubelet NODE`, or `stop-node NODE` (the machine is gone, with all that ran on it).
 func (o *realTier) obey(order string, f *family) error {
+	if known, err := o.controlPlane.obey(order, f, nil); known {
+		return err
+	}
 	verb, name, _ := strings.Cut(order, " ")
 	for i, n := range o.nodes {
 		if n.name != name {
@@ -123,7 +119,7 @@ func (o *realTier) obey(order string, f *family) error {
 			return n.destroy(f)
 		}
 	}
-	return fmt.Errorf("want start-node NODE [labels=...] [taints=...] [provider-id=...], stop-node NODE, stop-kubelet NODE or start-kubelet NODE")
+	return fmt.Errorf("want start-node NODE [labels=...] [taints=...] [provider-id=...], stop-node NODE, stop-kubelet NODE, start-kubelet NODE or %s", controlPlaneOrders)
 }
 
 // addNode has a node's runtime start, under the first number that is free.

@@ -3,11 +3,12 @@
 //! `tests/run` builds it and names it in variables; without them the tests that need it are not run (see `tests/run`).
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -24,10 +25,13 @@ pub(crate) struct Cluster {
     pub(crate) program: PathBuf,
     /// What the cluster said when it was ready.
     pub(crate) ready: Value,
-    // Ends the cluster when this process ends: its standard input closes.
-    _child: Child,
+    // The cluster ends when its standard input closes, and so when this process ends.
+    orders: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
     _folder: TempDir,
 }
+
+/// A cluster of one test's own, which ends with it.
+pub(crate) struct OwnCluster(&'static Cluster);
 
 /// A namespace of a cluster, with a sandbox whose kubeconfig and map lead there.
 pub(crate) struct Namespace {
@@ -41,6 +45,7 @@ const IMAGE: &str = "python:3";
 
 static KWOK: OnceLock<Cluster> = OnceLock::new();
 static REAL: OnceLock<Cluster> = OnceLock::new();
+static STRAINED: OnceLock<Cluster> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Returns the cluster whose nodes are simulated.
@@ -56,8 +61,18 @@ pub(crate) fn real() -> &'static Cluster {
     })
 }
 
+/// Returns the real cluster whose kubelets rotate logs of 20 KiB and have little disk for volumes: nodes of the sizes `small` and `full`.
+pub(crate) fn strained() -> &'static Cluster {
+    STRAINED.get_or_init(|| {
+        let nodes = ["--node", "n1 labels=sbrun.dev/size=small", "--node", "n2 labels=sbrun.dev/size=full"];
+        let limits = ["--container-log-max-size", "20Ki", "--container-log-monitor-interval", "3s", "--volume-disk", "192"];
+        let arguments = [&["real"], &nodes[..], &limits[..]].concat();
+        Cluster::start(&[&arguments.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()[..], &images()].concat())
+    })
+}
+
 /// Returns the arguments that name a real cluster's images: those of every node, and Prefect's, which a node pulls when a pod asks for it.
-pub(super) fn images() -> Vec<String> {
+pub(crate) fn images() -> Vec<String> {
     let images = std::env::var("SBRUN_TEST_IMAGES").expect("tests/run names the images in SBRUN_TEST_IMAGES");
     let pulled = std::env::var("SBRUN_TEST_PREFECT_IMAGE").into_iter().flat_map(|image| ["--pulled-image".to_owned(), image]);
     ["--images".to_owned(), images].into_iter().chain(pulled).collect()
@@ -71,8 +86,20 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent).unwrap();
         let mut command = Command::new(&program);
         command.args(&arguments[..1]).arg("--dir").arg(folder.path()).args(&arguments[1..]);
-        let (child, ready) = announced(&mut command);
-        Self { program, ready, _child: child, _folder: folder }
+        let (mut child, output, ready) = answering(&mut command);
+        let orders = Mutex::new(child.stdin.take().map(|input| (input, output)));
+        Self { program, ready, orders, _folder: folder }
+    }
+
+    /// Gives the cluster an order and waits until it is done.
+    #[track_caller]
+    pub(crate) fn order(&self, order: &str) {
+        let mut orders = self.orders.lock().unwrap();
+        let (input, output) = orders.as_mut().expect("the cluster has not ended");
+        writeln!(input, "{order}").unwrap();
+        let mut answer = String::new();
+        output.read_line(&mut answer).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&answer).unwrap(), json!({"order": order}));
     }
 
     /// Returns the kubeconfig of the administrator.
@@ -82,7 +109,6 @@ impl Cluster {
 
     /// Runs kubectl; `input` goes to its standard input.
     pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> std::process::Output {
-        use std::io::Write;
         let mut command = Command::new(&self.program);
         command.arg("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -151,6 +177,27 @@ impl Cluster {
     pub(crate) fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(self.ready["audit_log"].as_str().unwrap()).unwrap();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(wanted).collect()
+    }
+}
+
+impl OwnCluster {
+    /// Starts a cluster of a tier for one test.
+    pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
+        Self(Box::leak(Box::new(Cluster::start(arguments))))
+    }
+}
+
+impl Deref for OwnCluster {
+    type Target = &'static Cluster;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        drop(self.0.orders.lock().map(|mut orders| orders.take()));
     }
 }
 
@@ -232,6 +279,21 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Evicts the pod that runs, as a drain of its node does, and returns its name.
+    #[track_caller]
+    pub(crate) fn evict_running(&self) -> String {
+        let running = |pod: &Value| pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+        let pods = self.objects("pods");
+        let pod = pods.iter().find(|pod| running(pod)).expect("a pod runs")["metadata"]["name"].as_str().unwrap();
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.name}});
+        let address = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", self.name);
+        let output = self.cluster.kubectl(&["create", "--raw", &address, "-f", "-"], Some(&eviction.to_string()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        pod.to_owned()
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -256,11 +318,19 @@ pub(crate) fn proves(story: &Value, words: &str, step: &str) {
 /// Starts what says in one line of JSON that it is ready, and ends when its standard input does; returns both.
 #[track_caller]
 pub(crate) fn announced(command: &mut Command) -> (Child, Value) {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command:?} did not start: {line:?}"));
+    let (child, _, ready) = answering(command);
     (child, ready)
+}
+
+/// The same, with its further output.
+#[track_caller]
+fn answering(command: &mut Command) -> (Child, BufReader<ChildStdout>, Value) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command:?} did not start: {line:?}"));
+    (child, output, ready)
 }
 
 /// Waits until `holds`, for a minute at most.

@@ -133,6 +133,16 @@ impl Running {
         }
     }
 
+    /// Returns standard output so far.
+    pub(crate) fn output(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().0.clone()
+    }
+
+    /// Returns how often standard error has said `text` so far.
+    pub(crate) fn notices(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.seen.lock().unwrap().1).matches(text).count()
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> &Self {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());

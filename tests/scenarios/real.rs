@@ -4,5 +4,6 @@ mod cloud;
 mod cluster;
 mod endings;
 mod images;
+mod outages;
 mod prefect;
 mod starting;

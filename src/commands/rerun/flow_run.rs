@@ -83,9 +83,10 @@ pub(super) async fn rerun(
     let by = context.user(Some(&cluster)).await.name;
     let without_terminal = if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach };
     let controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: by.clone() }.listen()?;
+    let keep = context.keep(None, &cluster)?;
     let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment);
     let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
-    to_the_end(&mut job, evidence, FollowOptions::new(by), controls, view, ui).await?.conclude(ui, results)
+    to_the_end(&mut job, evidence, FollowOptions { keep, ..FollowOptions::new(by) }, controls, view, ui).await?.conclude(ui, results)
 }
 
 /// Opens the run of a tracked launch again, for its next Job.

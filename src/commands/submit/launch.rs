@@ -115,6 +115,7 @@ impl Launched {
 /// Creates the Job of `plan`, and follows it to its end unless detached.
 pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
     let started = now();
+    let keep = context.keep(plan.keep_logs, &cluster)?;
     remember(&plan, &cluster, started, context, ui);
     let mut controls = interruptions(&plan, ui).listen()?;
     ui.progress(&format!("submitting {}", plan.name));
@@ -154,7 +155,8 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
         return Ok(Launched::Detached(Box::new(JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now())))));
     }
     let view = FollowView::new(ui, started, options.raw).with_log_file(options.log_file);
-    let follow_options = FollowOptions { lease_interval: record.leased.then(|| plan.limits.lease / 3), ..FollowOptions::new(plan.user.name.clone()) };
+    let lease_interval = record.leased.then(|| plan.limits.lease / 3);
+    let follow_options = FollowOptions { keep, lease_interval, ..FollowOptions::new(plan.user.name.clone()) };
     to_the_end(&mut job, evidence, follow_options, controls, view, ui).await
 }
 

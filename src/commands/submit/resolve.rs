@@ -192,6 +192,7 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         template,
         price_per_hour: profile.and_then(|profile| profile.price_per_hour),
         logs_url: settings.logs_url.as_ref().map(|url| url.value.clone()),
+        keep_logs: Some(settings.keep_logs.value).filter(|_| settings.keep_logs.origin != Origin::BuiltIn),
         rerun_of: None,
         package: packed.package,
     };

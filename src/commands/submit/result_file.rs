@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     environment::Environment,
-    error::{Error, Result},
-    model::outcome::Outcome,
+    error::{Error, ErrorKind, Result},
+    model::outcome::{Fault, Outcome},
     output::{
         format,
         ui::{Format, Ui},
@@ -24,6 +24,7 @@ struct Refusal {
     schema: u32,
     name: Option<String>,
     outcome: Option<Outcome>,
+    fault: Option<Fault>,
     exit_code: u8,
     flow_exit_code: Option<i32>,
     reason: Option<String>,
@@ -64,6 +65,7 @@ impl ResultFile {
             schema: format::SCHEMA,
             name: None,
             outcome: (exit_code == crate::model::exit_code::ExitCode::REJECTED).then_some(Outcome::Rejected),
+            fault: fault(error.kind()),
             exit_code: exit_code.0,
             flow_exit_code: None,
             reason: None,
@@ -73,5 +75,14 @@ impl ResultFile {
         };
         self.finish(&refusal, ui);
         if matches!(ui.format(), Format::Json | Format::Yaml | Format::Jsonl) { ui.show(&refusal, |_| String::new(), Vec::new) } else { Ok(()) }
+    }
+}
+
+/// Returns where the cause of an error lies.
+fn fault(kind: ErrorKind) -> Option<Fault> {
+    match kind {
+        ErrorKind::Usage | ErrorKind::Rejected | ErrorKind::NotAllowed => Some(Fault::Request),
+        ErrorKind::Unreachable => Some(Fault::Infrastructure),
+        ErrorKind::Failed | ErrorKind::Internal => None,
     }
 }

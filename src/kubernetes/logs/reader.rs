@@ -18,7 +18,7 @@ use crate::{
     kubernetes::{connect::Cluster, retry},
     model::{
         job_event::{LogEvent, LogState},
-        log_resume::{LogResume, whole::WholeLog},
+        log_resume::{LogResume, Stamps, whole::WholeLog},
     },
 };
 
@@ -145,8 +145,8 @@ impl Reader {
     /// Returns the last event; none when nobody listens.
     async fn read(&mut self, progress: Progress) -> Option<LogEvent> {
         let mut state = self.started().await?;
-        let whole = state == LogState::Ended && !self.options.timestamps && self.options.tail.is_none();
-        let mut log = if whole { Log::Whole(WholeLog::default()) } else { Log::Growing(Box::new(LogResume::new(self.options.timestamps))) };
+        let whole = state == LogState::Ended && self.options.stamps == Stamps::Dropped && self.options.tail.is_none();
+        let mut log = if whole { Log::Whole(WholeLog::default()) } else { Log::Growing(Box::new(LogResume::new(self.options.stamps))) };
         let mut failures = Failures::default();
         let mut draining_since = None;
         let mut trust = Trust::Whole;

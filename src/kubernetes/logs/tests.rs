@@ -160,7 +160,7 @@ async fn one_read_takes_what_there_is() {
     assert_eq!(collect(read_log(&cluster, "p", "flow", options)).await, (plain(7..10), Some(LogEvent::End)));
     let seen = server.seen();
     assert_eq!((query(&seen[0], "tailLines"), query(&seen[0], "sinceTime")), (Some("3".into()), Some("2026-01-01T12:00:00Z".into())));
-    let kept = LogOptions { timestamps: true, previous: true, ..LogOptions::default() };
+    let kept = LogOptions { stamps: Stamps::InLines, previous: true, ..LogOptions::default() };
     let (output, _) = collect(read_log(&cluster, "p", "flow", kept)).await;
     assert_eq!(output.as_bytes(), stamped(7..10));
     assert_eq!(query(&server.seen()[1], "previous").as_deref(), Some("true"));

@@ -53,6 +53,7 @@ pub(crate) fn mk_plan() -> LaunchPlan {
         template: None,
         price_per_hour: None,
         logs_url: None,
+        keep_logs: None,
         rerun_of: None,
     }
 }

@@ -55,6 +55,7 @@ pub(in crate::local) fn mk_plan(file: &str, content: &str) -> LaunchPlan {
         template: None,
         price_per_hour: None,
         logs_url: None,
+        keep_logs: None,
         rerun_of: None,
     }
 }
@@ -99,7 +100,7 @@ impl Started {
         let mut all = Vec::new();
         loop {
             match timeout(Duration::from_secs(40), self.output.recv()).await.unwrap() {
-                Some(LogEvent::Bytes { at: None, bytes }) => all.extend(bytes),
+                Some(LogEvent::Bytes { at: None, bytes, .. }) => all.extend(bytes),
                 Some(LogEvent::End) => return all,
                 other => panic!("{other:?} after {} bytes", all.len()),
             }

@@ -51,7 +51,18 @@ impl<'a> Inquiry<'a> {
         self.evidence.attempts.last()
     }
 
+    /// Returns how many attempts there have been: those that were seen, or as many as the Job counts, whose first pods may be gone.
     pub(super) fn attempt_count(&self) -> u32 {
+        self.seen_attempts().max(self.job().map_or(0, |job| job.counts.pods()))
+    }
+
+    /// Returns the attempts that were seen with their numbers, counted from 1.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = (u32, &'a AttemptRecord)> {
+        let gone = self.attempt_count() - self.seen_attempts();
+        (1..).zip(&self.evidence.attempts).map(move |(number, attempt)| (gone.saturating_add(number), attempt))
+    }
+
+    fn seen_attempts(&self) -> u32 {
         u32::try_from(self.evidence.attempts.len()).unwrap_or(u32::MAX)
     }
 

@@ -23,14 +23,14 @@ const MACHINE_COMES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
 pub(super) fn phases(inquiry: &Inquiry<'_>, verdict: Option<&Verdict>, queued: bool) -> Vec<PhaseStart> {
     let mut list = Timeline::default();
     list.add(Phase::Submitted, created(inquiry), 1);
-    for (number, attempt) in (1..).zip(&inquiry.evidence.attempts) {
+    for (number, attempt) in inquiry.attempts() {
         add_attempt(&mut list, inquiry, attempt, number, queued && number == inquiry.attempt_count());
     }
     if let Some(verdict) = verdict {
         let finished = verdict.finished.or_else(|| list.latest()).unwrap_or(inquiry.now);
         list.add(Phase::Finished, Some(finished), inquiry.attempt_count().max(1));
     } else if let Some(since) = waits_without_pod(inquiry) {
-        list.add(Phase::Pending, Some(since), inquiry.attempt_count() + 1);
+        list.add(Phase::Pending, Some(since), inquiry.attempt_count().saturating_add(1));
     }
     list.starts
 }

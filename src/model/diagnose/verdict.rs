@@ -59,7 +59,7 @@ pub(super) fn examine(inquiry: &Inquiry<'_>) -> Judgement {
         return Judgement::Ended(Box::new(complete(inquiry, condition)));
     }
     let mut last = Judgement::Open;
-    for (number, attempt) in (1..).zip(&inquiry.evidence.attempts) {
+    for (number, attempt) in inquiry.attempts() {
         last = attempt::judge(inquiry, attempt);
         match &last {
             Judgement::Ended(end) if is_final(inquiry, end, number) => return last,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Located, MapProblem, Place};
 use crate::model::{
-    settings::value::Parsed,
+    settings::value::{self, Parsed},
     suggestion,
     yaml::{Key, Node, Position, Value},
 };
@@ -144,12 +144,7 @@ impl Reader<'_> {
 
     /// Returns whether something is so, written without quotes.
     pub(super) fn truth(&mut self, field: Option<Field<'_>>) -> Option<bool> {
-        let parse = |text: &str| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(format!("must be `true` or `false`, not `{text}`")),
-        };
-        self.parsed(field, parse).map(|located| located.value)
+        self.parsed(field, value::truth).map(|located| located.value)
     }
 
     /// Returns the items of a list of scalars that is not empty.

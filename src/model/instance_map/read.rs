@@ -186,6 +186,7 @@ impl Reader<'_> {
             image_pull_secrets: self.pull_secrets(fields.take("image_pull_secrets")),
             template: self.template(fields.take("template")),
             logs_url: self.parsed(fields.take("logs_url"), value::url),
+            keep_logs: self.parsed(fields.take("keep_logs"), value::truth),
             labels: self.texts(fields.take("labels"), value::own_key, value::label_value).unwrap_or_default(),
             annotations: self.texts(fields.take("annotations"), value::own_key, any_text).unwrap_or_default(),
         }

@@ -134,7 +134,7 @@ proptest! {
             interleave(&mut whole);
         }
         let expected: Vec<u8> = whole.0.iter().flat_map(|chunk| chunk.bytes.clone()).collect();
-        let mut log = LogResume::new(false);
+        let mut log = LogResume::new(Stamps::Dropped);
         let mut written = 0.0f64;
         for (grown, read, piece) in breaks {
             written = written.max(grown);
@@ -159,7 +159,7 @@ proptest! {
     ) {
         let lines: Vec<(i64, Vec<u8>)> = pauses.iter().zip(0..).map(|(pause, number)| (*pause, format!("line {number}\n").into_bytes())).collect();
         let whole = mk_file(&lines);
-        let mut log = LogResume::new(false);
+        let mut log = LogResume::new(Stamps::Dropped);
         let (mut written, mut rotated) = (0.0f64, 0);
         for (grown, lost, read) in breaks {
             written = written.max(grown);
@@ -218,7 +218,7 @@ fn texts(log: &mut LogResume) -> Vec<String> {
 
 #[test]
 fn a_gap_names_its_times() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&mk_lines(&[(0, "a\n"), (1_000_000_000, "b\n")]).read(None));
     assert_eq!(log.resume_point().unwrap().to_string(), "2026-01-01T12:00:00Z", "a tenth of a second is left for disorder");
     log.reconnect();
@@ -229,7 +229,7 @@ fn a_gap_names_its_times() {
 
 #[test]
 fn a_log_that_ends_before_what_was_read_has_a_gap_at_its_end() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&mk_lines(&[(0, "a\n"), (1, "b\n")]).read(None));
     log.reconnect();
     log.finish();
@@ -238,7 +238,7 @@ fn a_log_that_ends_before_what_was_read_has_a_gap_at_its_end() {
 
 #[test]
 fn lines_that_look_alike_are_counted() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     let file = mk_lines(&[(5, "x\n"), (5, "x\n"), (5, "x\n"), (5, "y\n"), (5, "x\n")]);
     let stream = file.read(None);
     log.feed(&stream[..stream.len() / 5 * 2]);
@@ -249,7 +249,7 @@ fn lines_that_look_alike_are_counted() {
 
 #[test]
 fn lines_out_of_order_are_neither_lost_nor_repeated_after_a_rotation() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&mk_lines(&[(100, "a\n"), (300, "b\n"), (200, "c\n")]).read(None));
     log.reconnect();
     // The file now begins with a line that is no later than what was read: it is new, `b` and `c` are not.
@@ -268,7 +268,7 @@ fn the_tail_of_a_line_that_began_before_the_second_is_dropped() {
         file.0.push(Chunk { nanoseconds: (NOON + 1) * 1_000_000_000 + index, bytes: bytes.to_vec() });
     }
     file.line((NOON + 1) * 1_000_000_000 + 500_000_000, b"a\n");
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&file.read(None));
     log.reconnect();
     file.line((NOON + 1) * 1_000_000_000 + 600_000_000, b"b\n");
@@ -282,7 +282,7 @@ fn the_tail_of_a_line_that_began_before_the_second_is_dropped() {
 
 #[test]
 fn a_clock_that_was_set_back_is_a_gap() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&mk_lines(&[(9_000_000_000, "a\n"), (1_000_000_000, "b\n")]).read(None));
     log.reconnect();
     let gap = r#"gap Some("2026-01-01T12:00:01Z") Some("2026-01-01T12:00:09Z") the clock of the node was set back"#;
@@ -291,10 +291,10 @@ fn a_clock_that_was_set_back_is_a_gap() {
 
 #[test]
 fn stamps_can_be_kept_and_a_batch_has_the_newest_time() {
-    let mut log = LogResume::new(true);
+    let mut log = LogResume::new(Stamps::InLines);
     log.feed(&mk_lines(&[(0, "a\n"), (1, "b\n")]).read(None));
     let events = log.take();
-    let [LogEvent::Bytes { at, bytes }] = events.as_slice() else { panic!("{events:?}") };
+    let [LogEvent::Bytes { at, bytes, .. }] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(std::str::from_utf8(bytes).unwrap(), "2026-01-01T12:00:00.000000000Z a\n2026-01-01T12:00:00.000000001Z b\n");
     assert_eq!(at.unwrap().to_string(), "2026-01-01T12:00:00.000000001Z");
 }
@@ -306,7 +306,7 @@ fn more_lines_in_a_second_than_are_remembered() {
         file.line(NOON * 1_000_000_000 + 500_000_000 + number * 1000, format!("{number}\n").as_bytes());
     }
     let stream = file.read(None);
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(&stream[..stream.len() - 10]);
     log.reconnect();
     log.feed(&file.read(log.resume_point()));
@@ -318,7 +318,7 @@ fn more_lines_in_a_second_than_are_remembered() {
 
 #[test]
 fn a_log_without_stamps_passes_unchanged() {
-    let mut log = LogResume::new(false);
+    let mut log = LogResume::new(Stamps::Dropped);
     log.feed(b"a\nb\n");
     log.reconnect();
     assert_eq!(log.resume_point(), None);

@@ -38,7 +38,7 @@ impl WholeLog {
         self.emitted += new.len() as u64;
         match self.events.last_mut() {
             Some(LogEvent::Bytes { bytes, .. }) if bytes.len() + new.len() <= BATCH => bytes.extend_from_slice(new),
-            _ => self.events.push(LogEvent::Bytes { at: None, bytes: new.to_vec() }),
+            _ => self.events.push(LogEvent::Bytes { at: None, times: Vec::new(), bytes: new.to_vec() }),
         }
     }
 

@@ -99,6 +99,8 @@ pub struct Settings {
     pub template: Option<Setting<TemplateChoice>>,
     /// Template of an address where logs may be found.
     pub logs_url: Option<Setting<String>>,
+    /// Whether the output that is followed is kept on this machine.
+    pub keep_logs: Setting<bool>,
     /// Folder of the flow's files; relative as a template's path is.
     pub root: Option<Setting<String>>,
     /// Files to send although they are ignored, of all layers.
@@ -231,6 +233,10 @@ impl Resolver<'_> {
                 .unwrap_or_else(|| Setting::built_in(RunAsUser::default())),
             template: self.template(),
             logs_url: self.decided(Key::LogsUrl, value::url, |defaults| &defaults.logs_url),
+            // A pipeline has the output in a log of its own.
+            keep_logs: self
+                .decided(Key::KeepLogs, value::truth, |defaults| &defaults.keep_logs)
+                .unwrap_or_else(|| Setting::built_in(!layers.in_pipeline)),
             root: self.typed(Key::Root, value::text),
             include: self.list(Key::Include),
             exclude: self.list(Key::Exclude),

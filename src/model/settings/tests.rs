@@ -242,6 +242,7 @@ fn every_setting_is_listed_with_its_origin() {
         "label.team: data (defaults in instance-map.yaml line 6)",
         "run_as_user: 65532 (built-in)",
         "template: job.yaml (defaults in instance-map.yaml line 7)",
+        "keep_logs: true (built-in)",
         "namespace: flows (cluster in instance-map.yaml line 2)",
     ];
     assert_eq!(lines, expected);

@@ -91,6 +91,11 @@ pub(crate) fn run_as_user(text: &str) -> Parsed<RunAsUser> {
     }
 }
 
+/// Returns whether something is so.
+pub(crate) fn truth(text: &str) -> Parsed<bool> {
+    text.parse().map_err(|_| format!("must be `true` or `false`, not `{text}`"))
+}
+
 /// Returns what an interruption without a terminal does.
 pub(crate) fn on_interrupt(text: &str) -> Parsed<OnInterrupt> {
     match text {

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     model::{
         job_event::{Gap, JobEvent},
-        outcome::Outcome,
+        outcome::{Fault, Outcome},
         reason::Reason,
         story::{Phase, Story},
     },
@@ -214,6 +214,7 @@ enum Details<'event> {
     },
     Finished {
         outcome: Option<Outcome>,
+        fault: Option<Fault>,
         exit_code: Option<u8>,
         flow_exit_code: Option<i32>,
         reason: Option<Reason>,
@@ -257,6 +258,7 @@ impl<'event> Details<'event> {
         let verdict = story.verdict.as_ref();
         Self::Finished {
             outcome: verdict.map(|verdict| verdict.outcome),
+            fault: verdict.and_then(|verdict| verdict.outcome.fault()),
             exit_code: verdict.map(|verdict| verdict.exit_code),
             flow_exit_code: verdict.and_then(|verdict| verdict.flow_exit_code),
             reason: verdict.map(|verdict| verdict.cause.reason),
@@ -321,7 +323,7 @@ mod tests {
             (JobEvent::Notice("hm".into()), r#""notice",AT,"text":"hm"}"#),
             (
                 JobEvent::Finished(story(Some(verdict()))),
-                r#""finished",AT,"outcome":"failed","exit_code":7,"flow_exit_code":7,"reason":"Flow.Failed","summary":"the flow ended with 7"}"#,
+                r#""finished",AT,"outcome":"failed","fault":"flow","exit_code":7,"flow_exit_code":7,"reason":"Flow.Failed","summary":"the flow ended with 7"}"#,
             ),
         ] {
             let expected = expected.replace("AT", r#""at":"2026-11-24T10:00:01.123Z""#);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     model::{
         evidence::Evidence,
-        outcome::Outcome,
+        outcome::{Fault, Outcome},
         prefect::flow_run::{FlowRunRecord, StateType},
         reason::Reason,
         story::{Cause, Phase, PhaseStart, Proof, Story},
@@ -39,6 +39,8 @@ pub struct JobReport {
     pub phase: Phase,
     /// How it ended; `null` while it has not.
     pub outcome: Option<Outcome>,
+    /// Where the cause of a bad end lies; `null` where there is none, or nobody knows.
+    pub fault: Option<Fault>,
     /// What sbrun exits with; `null` while it has not ended.
     pub exit_code: Option<u8>,
     /// The flow's own exit code.
@@ -159,6 +161,7 @@ impl JobReport {
             user: job.and_then(|job| job.user.clone()),
             phase: story.phase,
             outcome: verdict.map(|verdict| verdict.outcome),
+            fault: verdict.and_then(|verdict| verdict.outcome.fault()),
             exit_code: verdict.map(|verdict| verdict.exit_code),
             flow_exit_code: verdict.and_then(|verdict| verdict.flow_exit_code),
             reason: cause.map(|cause| cause.reason),
@@ -191,6 +194,7 @@ impl JobReport {
     #[must_use]
     pub fn left_as(mut self, outcome: Outcome) -> Self {
         self.outcome = Some(outcome);
+        self.fault = outcome.fault();
         self.exit_code = Some(outcome.exit_code(None).0);
         self
     }

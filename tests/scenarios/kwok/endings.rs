@@ -3,18 +3,23 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    cluster::{Cluster, Namespace, eventually, kwok, proves},
+    cluster::{Namespace, eventually, kwok, proves, within},
     line::Line,
     sandbox::Running,
 };
 
 /// Starts a job that runs for an hour on a node of its own and follows it.
 fn follow(node: &str, arguments: &[&str]) -> (Namespace, Running, String) {
+    follow_pod(node, &json!({"kwok.test/run": "1h"}), arguments)
+}
+
+/// The same with a pod that has these annotations.
+fn follow_pod(node: &str, annotations: &Value, arguments: &[&str]) -> (Namespace, Running, String) {
     let cluster = kwok();
     cluster.node(node, node, "4", "8Gi");
     let namespace = cluster.namespace();
     namespace.map(&[node], "");
-    namespace.template(&json!({"kwok.test/run": "1h"}));
+    namespace.template(annotations);
     namespace.sandbox.write("flow.py", "print('hello')\n");
     let mut running =
         namespace.sandbox.start([&["submit", "-s", node, "--template", "template.json", "-o", "json"], arguments, &["flow.py"]].concat());
@@ -28,6 +33,13 @@ fn ends(running: Running, code: i32, outcome: &str, reason: &str) -> Value {
     let output = running.finish().exits(code);
     let report = output.json();
     assert_eq!((&report["outcome"], &report["reason"]), (&json!(outcome), &json!(reason)), "{output}");
+    let fault = match outcome {
+        "lost" | "no_node" => json!("infrastructure"),
+        "rejected" => json!("request"),
+        "cancelled" | "unknown" => json!(null),
+        _ => json!("flow"),
+    };
+    assert_eq!(report["fault"], fault, "{output}");
     report
 }
 
@@ -57,31 +69,20 @@ fn the_job_is_deleted() {
 
 #[test]
 fn the_node_is_drained() {
-    let (namespace, running, pod) = follow("drained", &[]);
-    evict(namespace.cluster, &namespace.name, &pod);
+    let (namespace, running, _) = follow("drained", &[]);
+    namespace.evict_running();
     ends(running, 75, "lost", "Lost.Drained");
-}
-
-fn evict(cluster: &Cluster, namespace: &str, pod: &str) {
-    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}});
-    let output =
-        cluster.kubectl(&["create", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction"), "-f", "-"], Some(&eviction.to_string()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn a_lost_attempt_is_replaced_when_asked_for() {
-    let (namespace, mut running, pod) = follow("replaced", &["--infrastructure-retries", "1"]);
-    evict(namespace.cluster, &namespace.name, &pod);
+    let (namespace, mut running, _) = follow("replaced", &["--infrastructure-retries", "1"]);
+    let first = namespace.evict_running();
     running.until("attempt 2");
     eventually("the second pod", || {
-        namespace.objects("pods").iter().any(|other| other["metadata"]["name"] != json!(pod) && other["status"]["phase"] == "Running")
+        namespace.objects("pods").iter().any(|other| other["metadata"]["name"] != json!(first) && other["status"]["phase"] == "Running")
     });
-    let second = namespace.objects("pods").iter().find(|other| other["status"]["phase"] == "Running").unwrap()["metadata"]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    evict(namespace.cluster, &namespace.name, &second);
+    namespace.evict_running();
     let report = ends(running, 75, "lost", "Lost.Drained");
     assert_eq!(report["attempts"], 2, "{report:#}");
 }
@@ -113,9 +114,58 @@ fn the_node_object_goes() {
 }
 
 /// Writes into a pod's status what a kubelet writes there in a case that no real part here can bring about.
-fn kubelet_writes(namespace: &Namespace, pod: &str, status: &Value) {
+pub(super) fn kubelet_writes(namespace: &Namespace, pod: &str, status: &Value) {
     let status = json!({"status": status}).to_string();
     namespace.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=strategic", "-p", &status]);
+}
+
+/// Returns the status of a pod whose flow ended with this code a moment ago.
+pub(super) fn ended_with(code: i32) -> Value {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let state = json!({"terminated": {"exitCode": code, "reason": "Error", "startedAt": now, "finishedAt": now}});
+    let container = json!({"name": "flow", "image": "python:3", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    json!({"phase": "Failed", "containerStatuses": [container]})
+}
+
+#[test]
+fn the_flow_is_killed_and_only_then_its_machine_is_seen_to_be_gone() {
+    let followed =
+        [("killed-first", 137), ("terminated-first", 143)].map(|(node, code)| (node, code, follow(node, &["--infrastructure-retries", "1"])));
+    for (_, code, (namespace, _, pod)) in &followed {
+        kubelet_writes(namespace, pod, &ended_with(*code));
+    }
+    for (node, code, (namespace, running, _)) in followed {
+        // The Job is over, and its follower waits for news of the node.
+        eventually("the Job's end", || namespace.objects("jobs")[0]["status"]["conditions"].to_string().contains("Failed"));
+        namespace.cluster.kubectl_ok(&["delete", "node", node, "--wait=false"]);
+        let report = ends(running, 75, "lost", "Lost.NodeGone");
+        assert_eq!((&report["attempts"], &report["exit_code"]), (&json!(1), &json!(75)), "{code}: {report:#}");
+    }
+}
+
+#[test]
+fn the_kubelet_is_silent_for_good() {
+    // Its pod is told to go after a while, and nobody is there to do it.
+    let (namespace, running, _) =
+        follow_pod("silent", &json!({"kwok.test/run": "1h", "kwok.test/stop-delay": "1h"}), &["--infrastructure-retries", "1"]);
+    let name = namespace.objects("jobs")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let node = |arguments: &[&str]| namespace.cluster.kubectl_ok(arguments);
+    node(&["annotate", "node", "silent", "kwok.test/ready=false"]);
+    // As the node controller writes it, only earlier.
+    let since = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(7)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let words = "Kubelet stopped posting node status.";
+    let ready = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": words, "lastTransitionTime": since});
+    node(&["patch", "node", "silent", "--subresource=status", "--type=strategic", "-p", &json!({"status": {"conditions": [ready]}}).to_string()]);
+    let report = ends(running, 76, "unknown", "Unknown.NodeUnreachable");
+    proves(&report, words, "kubectl delete node silent");
+    assert_eq!(namespace.objects("pods").len(), 1, "no second pod while the first may still run");
+    // The advice: once the machine is surely gone, its node is deleted.
+    node(&["delete", "node", "silent", "--wait=false"]);
+    let replaced = || namespace.objects("pods").iter().any(|pod| pod["spec"]["nodeName"].is_null());
+    within(std::time::Duration::from_secs(150), "the second pod", replaced);
+    let story = namespace.why(&name, "Scheduling.NoSuchGroup");
+    assert_eq!(story["attempts"], 2, "{story:#}");
+    drop(namespace.sandbox.command(["cancel", &name, "--yes"]).exits(0));
 }
 
 /// Returns the status of a pod that the kubelet ended for the sake of its node.

@@ -34,6 +34,17 @@ fn a_kill_without_explanation_is_held_for_45_seconds() {
 }
 
 #[test]
+fn attempts_whose_pods_are_gone_are_counted() {
+    let mut evidence = mk_evidence([mk_ended(137, "Error")]);
+    let job = evidence.job.as_mut().unwrap();
+    job.counts = JobCounts { failed: 2, active: 1, ..Default::default() };
+    let story = diagnose(&evidence, at(200));
+    assert_eq!(story.attempts, 3);
+    let numbers: Vec<u32> = story.phases.iter().map(|start| start.attempt).collect();
+    assert_eq!((numbers.first(), numbers.last()), (Some(&1), Some(&3)), "{:?}", story.phases);
+}
+
+#[test]
 fn a_kill_on_this_machine_is_not_held() {
     let local = mk_ended(137, "Error").with(|attempt| attempt.node = None);
     let verdict = verdict(&mk_evidence([local]), 100);

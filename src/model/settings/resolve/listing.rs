@@ -64,6 +64,7 @@ impl Settings {
                 TemplateChoice::Loaded(template) => template.file.clone(),
             }),
             Key::LogsUrl => text(key, self.logs_url.as_ref()),
+            Key::KeepLogs => text(key, Some(&self.keep_logs)),
             Key::Root => text(key, self.root.as_ref()),
             Key::Include => several(key, &self.include),
             Key::Exclude => several(key, &self.exclude),
