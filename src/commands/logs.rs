@@ -63,7 +63,7 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
     let mut view = FollowView::new(ui, since_when, arguments.raw).with_log_file(log_file).output_only();
     if arguments.follow {
         let user = context.user(Some(&cluster)).await;
-        return follow_to_the_end(&mut job, evidence, user.name, view, ui).await;
+        return follow_to_the_end(&mut job.followed(), evidence, user.name, view, ui).await;
     }
     job.observe(&mut evidence, Detail::Basic).await?;
     let wanted = |index: usize| arguments.attempt.is_none_or(|number| number == index + 1);

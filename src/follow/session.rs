@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::{
     Control, Controls, Detail, FollowOptions, Followed, RunningJob,
@@ -60,6 +61,8 @@ pub(super) struct Session<'job, J, V> {
     last_round: Timestamp,
     output: Output,
     attempts_told: BTreeSet<String>,
+    /// When the last look was over.
+    looked: Instant,
     looked_closely: Option<Timestamp>,
     nodes_seen: BTreeSet<String>,
     unreachable: Option<Unreachable>,
@@ -95,6 +98,7 @@ where
             last_told: now,
             last_round: now,
             attempts_told: BTreeSet::new(),
+            looked: Instant::now(),
             looked_closely: None,
             nodes_seen: BTreeSet::new(),
             unreachable: None,
@@ -154,6 +158,9 @@ where
     /// Waits for whatever comes first.
     async fn step(&mut self) -> Step {
         let limit = self.patience();
+        if limit.is_zero() {
+            return Step::Look; // output without a pause must not keep it from looking
+        }
         tokio::select! {
             biased;
             pumped = self.output.next() => Step::Output(pumped),
@@ -164,15 +171,16 @@ where
     /// Returns how long to wait for news before looking again.
     fn patience(&self) -> Duration {
         let running = self.told.as_ref().is_some_and(|story| story.phase == Phase::Running);
-        let usual = match self.settle_until {
+        let usual: Duration = match self.settle_until {
             Some(_) => LOOK_SETTLING,
             None if running => LOOK_RUNNING,
             None => LOOK_WAITING,
         };
+        let usual = usual.saturating_sub(self.looked.elapsed());
         let held = self.told.as_ref().and_then(|story| story.held_until);
         let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
         let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(self.job.now())).unwrap_or_default());
-        until.clamp(Duration::from_millis(100), usual)
+        until.max(Duration::from_millis(100)).min(usual)
     }
 
     async fn look(&mut self) -> Result<()> {
@@ -194,6 +202,7 @@ where
                 }
             }
         };
+        self.looked = Instant::now();
         self.hear(heard);
         match result {
             Ok(()) => self.reached(),

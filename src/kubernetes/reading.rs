@@ -15,8 +15,19 @@ use crate::kubernetes::{
 
 /// The most objects of one page.
 const PAGE: u32 = 500;
+/// The most Jobs or pods of one page: with the flow's files in it one may weigh 150 KiB.
+pub(crate) const HEAVY_PAGE: u32 = 100;
 /// How often a list starts anew when the server has forgotten its continuation.
 const RESTARTS: u32 = 2;
+
+/// How much of each object a list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// Names, labels, annotations and the like.
+    Metadata,
+}
 
 impl Cluster {
     /// Returns an object, or nothing when there is none.
@@ -80,6 +91,7 @@ impl Cluster {
     pub(crate) async fn fold_pages<A, T>(
         &self,
         url: &str,
+        extent: Extent,
         parameters: ListParams,
         patience: Patience,
         doing: &str,
@@ -91,7 +103,14 @@ impl Cluster {
     {
         let first = ListParams { limit: parameters.limit.or(Some(PAGE)), ..parameters };
         let fetch = |parameters: ListParams| async move {
-            let request = || Request::new(url).list(&parameters).map_err(kube::Error::BuildRequest);
+            let request = || {
+                let request = Request::new(url);
+                let list = match extent {
+                    Extent::Whole => request.list(&parameters),
+                    Extent::Metadata => request.list_metadata(&parameters),
+                };
+                list.map_err(kube::Error::BuildRequest)
+            };
             self.call(Repeat::Read, patience, doing, || async { self.client.request_text(request()?).await }).await
         };
         let (mut found, mut restarts) = (A::default(), 0);

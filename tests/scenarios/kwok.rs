@@ -10,6 +10,7 @@ mod interruptions;
 mod karpenter;
 mod nodes;
 mod prefect;
+mod requests;
 mod secrets;
 mod setup;
 mod submit;
