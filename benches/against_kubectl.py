@@ -142,13 +142,18 @@ def run_until(argv, env, enough):
         return Sample(wall, usage.ru_utime + usage.ru_stime, size)
 
 
+def become_reaper():
+    """Makes this process the parent of whatever its children leave behind."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def peak(argv, env):
     """Returns the peak resident memory of a program in MiB.
 
     A process inherits the peak of what it was forked from, and Python's is larger than sbrun's: so a small shell forks
     it and leaves, and this process, as the reaper of orphans, waits for it.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    become_reaper()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         shell = ["/bin/sh", "-c", '"$@" > /dev/null & echo $!', "sh", *argv]
         reap(spawn(shell, env, stdout.fileno(), stderr.fileno()), shell, stderr)

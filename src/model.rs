@@ -35,6 +35,7 @@ pub mod proposal;
 pub mod python_imports;
 pub mod quantity;
 pub mod reason;
+pub mod removal;
 pub mod scale_state;
 pub mod scaling_activity;
 pub mod settings;

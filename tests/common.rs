@@ -2,6 +2,7 @@
 
 pub(crate) mod cloud;
 pub(crate) mod cluster;
+pub(crate) mod crowd;
 pub(crate) mod fault_proxy;
 pub(crate) mod http;
 pub(crate) mod karpenter;

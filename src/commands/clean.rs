@@ -1,35 +1,40 @@
 //! `sbrun clean`: remove finished jobs and whatever belongs to them.
 
-use clap::Args;
-use futures::{StreamExt, stream};
-use serde::Serialize;
+mod remove;
 
-use super::{
-    context::Context,
-    list::{State, parse_state},
-    references::Referrer,
-};
+use std::{cell::Cell, time::Duration};
+
+use clap::Args;
+use tokio::time::{Instant, sleep};
+
+use self::remove::{Ended, Pace, is_streamed, remove};
+use super::{context::Context, list::parse_state, references::Referrer};
 use crate::{
     environment::now,
     error::{Error, Result},
     kubernetes::{
+        checks,
         connect::Cluster,
-        jobs::{self, Deletion, ListFilter},
-        observe,
+        jobs::{self, JobVersion, ListFilter},
+        observe::{self, AttemptsByJob},
+        retry::Patience,
     },
     model::{
-        diagnose::diagnose,
         duration,
-        evidence::{JobRecord, Maker},
+        evidence::{Evidence, JobRecord, Maker},
         exit_code::ExitCode,
-        outcome::Outcome,
-        reason::Reason,
+        outcome::State,
+        removal::{Stays, Wanted},
     },
-    output::{format::SCHEMA, ui::Ui, wording},
+    output::{ui::Ui, view::cleaned::Cleaned, wording},
 };
 
-/// Deletions at once: enough to be quick, few enough for the API server's fairness.
-const AT_ONCE: usize = 20;
+/// On a terminal more names than this would only scroll by.
+const NAMED_ON_TERMINAL: usize = 20;
+
+/// How long a job that is named may take to be closed, and how often to look.
+const CLOSING: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Arguments of `sbrun clean`.
 #[derive(Debug, Args)]
@@ -51,116 +56,162 @@ pub struct CleanArgs {
     pub dry_run: bool,
 }
 
-/// What was removed, and what was not and why.
-#[derive(Debug, Default, Serialize)]
-struct Cleaned {
-    schema: u32,
-    dry_run: bool,
-    removed: Vec<String>,
-    kept: Vec<Kept>,
-}
-
-/// A job that was meant to go and stayed.
-#[derive(Debug, Serialize)]
-struct Kept {
-    name: String,
-    why: String,
+/// What is to go: as it was when it was looked at, and whether it is somebody else's.
+struct Doomed {
+    job: JobVersion,
+    foreign: bool,
 }
 
 /// Removes finished jobs, and submissions that died half way. Never a running one, never a worker's, never one that changed since
 /// it was listed.
 pub async fn clean(arguments: &CleanArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
+    let wanted = wanted(arguments)?;
+    let cluster = context.connect_for_jobs(ui).await?;
+    let mut cleaned = Cleaned::new(arguments.dry_run);
+    let doomed = if arguments.jobs.is_empty() {
+        find(arguments, &wanted, context, &cluster, ui).await?
+    } else {
+        find_named(arguments, &wanted, context, &cluster, &mut cleaned, ui).await?
+    };
+    if doomed.is_empty() && cleaned.kept.is_empty() {
+        checks::namespace(&cluster).await?; // a mistyped one is empty, too
+        ui.status(&format!("nothing to remove in namespace {}", cluster.namespace));
+    }
+    let mut ended = Ended::default();
+    if arguments.dry_run {
+        cleaned.removed = doomed.into_iter().map(|doomed| doomed.job.name).collect();
+    } else if !doomed.is_empty() {
+        if ui.can_prompt() && !ui.confirm(&question(&doomed, &cluster))? {
+            return Ok(ExitCode::FAILURE);
+        }
+        ended = remove(&cluster, doomed.into_iter().map(|doomed| doomed.job).collect(), &mut cleaned, ui).await?;
+    }
+    cleaned.interrupted = ended.interrupted;
+    show(&cleaned, ui)?;
+    conclude(ended, &cleaned, ui)
+}
+
+fn wanted(arguments: &CleanArgs) -> Result<Wanted> {
     let older = arguments.older.as_deref().map(duration::parse).transpose().map_err(|error| Error::usage(format!("--older: {error}")))?;
     if arguments.state == Some(State::Active) {
         return Err(Error::usage("clean removes finished jobs only").hinted("`sbrun cancel JOB` ends a job first"));
     }
-    let cluster = context.connect_for_jobs(ui).await?;
-    let records = candidates(arguments, context, &cluster, ui).await?;
-    let now = now();
-    let (mut doomed, mut spared): (Vec<JobRecord>, Vec<Kept>) = (Vec::new(), Vec::new());
-    for evidence in observe::survey(&cluster, records).await? {
-        let story = diagnose(&evidence, now);
-        let Some(record) = evidence.job else { continue };
-        let incomplete = story.cause.as_ref().is_some_and(|cause| cause.reason == Reason::SubmissionIncomplete);
-        let outcome = story.verdict.as_ref().map(|verdict| verdict.outcome);
-        let ended = story.verdict.as_ref().and_then(|verdict| verdict.finished).or(record.finished).or(record.created);
-        let old = older.is_none_or(|older| ended.is_some_and(|ended| now.duration_since(ended).unsigned_abs() >= older));
-        let finished = record.finished.is_some();
-        let picked = if incomplete { arguments.state.is_none() } else { finished && arguments.state.is_none_or(|state| state.picks(outcome)) };
-        if picked && old {
-            doomed.push(record);
-        } else if !arguments.jobs.is_empty() {
-            spared.push(Kept { name: record.name, why: spared_because(finished, outcome).to_owned() });
-        }
-    }
-    if doomed.is_empty() && spared.is_empty() {
-        ui.status(&format!("nothing to remove in namespace {}", cluster.namespace));
-    } else if !doomed.is_empty() && !arguments.dry_run && ui.can_prompt() {
-        let question = format!("Remove {} in namespace {}?", wording::count(doomed.len(), "finished job"), cluster.namespace);
-        if !ui.confirm(&question)? {
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    let mut cleaned = if arguments.dry_run { dry_run(&doomed) } else { remove(&cluster, doomed, ui).await };
-    cleaned.kept.extend(spared);
-    show(&cleaned, ui)
+    Ok(Wanted { older, state: arguments.state })
 }
 
-fn spared_because(finished: bool, outcome: Option<Outcome>) -> &'static str {
-    match (finished, outcome) {
-        (true, _) => "it is not what --older and --state pick",
-        (false, Some(_)) => "its flow has ended and its Job is being closed; try again in a moment",
-        (false, None) => "it has not finished",
-    }
+fn question(doomed: &[Doomed], cluster: &Cluster) -> String {
+    let foreign = doomed.iter().filter(|doomed| doomed.foreign).count();
+    let of_others = if foreign == 0 { String::new() } else { format!(", {foreign} of them somebody else's,") };
+    format!("Remove {}{of_others} in namespace {}?", wording::count(doomed.len(), "finished job"), cluster.namespace)
 }
 
-/// Returns the jobs that may be meant: those that are named, else mine, else everybody's. Only what sbrun made.
-async fn candidates(arguments: &CleanArgs, context: &Context, cluster: &Cluster, ui: &mut Ui) -> Result<Vec<JobRecord>> {
-    let mut records = Vec::new();
-    if arguments.jobs.is_empty() {
-        let user = if arguments.all_users { None } else { Some(context.user(Some(cluster)).await.label) };
-        let filter = ListFilter { user, include_prefect: false, ..ListFilter::default() };
-        records = jobs::list(cluster, &filter).await?;
-    }
+/// Returns what is to go of all that sbrun made: mine, else everybody's. Of each page of the list no more is kept than that.
+async fn find(arguments: &CleanArgs, wanted: &Wanted, context: &Context, cluster: &Cluster, ui: &mut Ui) -> Result<Vec<Doomed>> {
+    let me = context.user(Some(cluster)).await.label;
+    let filter = ListFilter { user: (!arguments.all_users).then(|| me.clone()), ..ListFilter::default() };
+    let seen = Cell::new(0_usize);
+    let listing = async {
+        // Before the Jobs, so that of every Job that is over the pods that were left are known.
+        let attempts = if wanted.asks_for_outcome() { observe::ended_attempts(cluster).await?.unwrap_or_default() } else { AttemptsByJob::new() };
+        let pick = |record: JobRecord| {
+            seen.set(seen.get() + 1);
+            let foreign = record.user_label.as_ref() != Some(&me);
+            let job = JobVersion::from(&record);
+            let attempts = attempts.get(&record.uid).cloned().unwrap_or_default();
+            let evidence = Evidence { job: Some(record), attempts, ..Evidence::default() };
+            wanted.spares(&evidence, now()).is_none().then_some(Doomed { job, foreign })
+        };
+        jobs::sift(cluster, &filter, Patience::START, pick).await
+    };
+    let (mut listing, mut pace) = (std::pin::pin!(listing), Pace::start());
+    let found = loop {
+        tokio::select! {
+            found = &mut listing => break found,
+            () = pace.next() => pace.tell(&format!("{} looked at", wording::count(seen.get(), "job")), ui),
+        }
+    };
+    ui.clear_progress();
+    found
+}
+
+/// Returns what is to go of the jobs that are named, and notes why others stay.
+async fn find_named(
+    arguments: &CleanArgs,
+    wanted: &Wanted,
+    context: &Context,
+    cluster: &Cluster,
+    cleaned: &mut Cleaned,
+    ui: &mut Ui,
+) -> Result<Vec<Doomed>> {
+    let referrer = Referrer::new(context, cluster);
+    let mut records: Vec<JobRecord> = Vec::new();
     for reference in &arguments.jobs {
-        records.extend(Referrer::new(context, cluster).find_to_change(reference, "clean", ui).await?);
+        let found = referrer.find_to_change(reference, "clean", ui).await?;
+        records.extend(found.filter(|job| records.iter().all(|known| known.uid != job.uid)));
     }
     if let Some(foreign) = records.iter().find(|record| record.maker != Maker::Sbrun) {
         return Err(Error::usage(format!("`{}` was not made by sbrun, so clean leaves it alone", foreign.name)));
     }
-    Ok(records)
-}
-
-fn dry_run(doomed: &[JobRecord]) -> Cleaned {
-    Cleaned { schema: SCHEMA, dry_run: true, removed: doomed.iter().map(|record| record.name.clone()).collect(), kept: Vec::new() }
-}
-
-async fn remove(cluster: &Cluster, doomed: Vec<JobRecord>, ui: &mut Ui) -> Cleaned {
-    let total = doomed.len();
-    let mut cleaned = Cleaned { schema: SCHEMA, ..Cleaned::default() };
-    let mut deletions =
-        stream::iter(doomed).map(|record| async move { (jobs::delete(cluster, &record).await, record.name) }).buffer_unordered(AT_ONCE);
-    while let Some((result, name)) = deletions.next().await {
-        match result {
-            Ok(Deletion::Deleted) => cleaned.removed.push(name),
-            Ok(Deletion::Changed) => cleaned.kept.push(Kept { name, why: "it changed since it was listed".to_owned() }),
-            Err(error) => cleaned.kept.push(Kept { name, why: error.message().to_owned() }),
+    for record in &mut records {
+        until_closed(record, cluster).await?;
+    }
+    let found = if wanted.asks_for_outcome() {
+        observe::survey(cluster, records).await?
+    } else {
+        records.into_iter().map(|record| Evidence { job: Some(record), ..Evidence::default() }).collect()
+    };
+    let mut doomed = Vec::new();
+    for evidence in found {
+        let stays = wanted.spares(&evidence, now());
+        let Some(record) = evidence.job else { continue };
+        match stays {
+            Some(stays) => cleaned.keep(record.name, stays),
+            None => doomed.push(Doomed { job: JobVersion::from(&record), foreign: false }),
         }
-        ui.progress(&format!("{} of {total} removed", cleaned.removed.len()));
     }
-    ui.clear_progress();
-    cleaned
+    Ok(doomed)
 }
 
-fn show(cleaned: &Cleaned, ui: &mut Ui) -> Result<ExitCode> {
-    for kept in &cleaned.kept {
-        ui.warning(&format!("{} stays: {}", kept.name, kept.why));
+/// Reads a job that was just waited for again until Kubernetes has closed it, too: a follower knows the end a moment before.
+async fn until_closed(record: &mut JobRecord, cluster: &Cluster) -> Result<()> {
+    let start = Instant::now();
+    let closes = |record: &JobRecord| {
+        let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
+        Wanted::default().spares(&evidence, now()) == Some(Stays::Closing)
+    };
+    while closes(record) && start.elapsed() < CLOSING {
+        sleep(LOOK_AGAIN).await;
+        match jobs::read(cluster, &record.name).await?.filter(|job| job.uid == record.uid) {
+            Some(newer) => *record = newer,
+            None => return Ok(()),
+        }
     }
-    let table = |_: &Ui| cleaned.removed.join("\n");
-    ui.show(cleaned, table, || cleaned.removed.clone())?;
+    Ok(())
+}
+
+fn show(cleaned: &Cleaned, ui: &mut Ui) -> Result<()> {
+    for line in cleaned.stays() {
+        ui.warning(&line);
+    }
+    let told = is_streamed(ui) && !cleaned.dry_run || ui.is_for_people() && !cleaned.dry_run && cleaned.removed.len() > NAMED_ON_TERMINAL;
+    if !told {
+        ui.show(cleaned, |_| cleaned.removed.join("\n"), || cleaned.removed.clone())?;
+    }
     if !cleaned.removed.is_empty() {
-        let verb = if cleaned.dry_run { "would be removed" } else { "removed" };
-        ui.status(&format!("{} {verb}, with pods and files", wording::count(cleaned.removed.len(), "job")));
+        ui.status(&cleaned.summary());
     }
-    Ok(if cleaned.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
+}
+
+/// Says why not everything had its turn, and returns the exit code.
+fn conclude(ended: Ended, cleaned: &Cleaned, ui: &mut Ui) -> Result<ExitCode> {
+    if ended.interrupted {
+        ui.status("interrupted; the same command goes on with the rest");
+        return Ok(ExitCode::DETACHED);
+    }
+    match ended.error {
+        Some(error) => Err(error.hinted("the same command goes on with the rest")),
+        None if cleaned.kept.is_empty() => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::FAILURE),
+    }
 }

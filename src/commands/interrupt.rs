@@ -62,6 +62,21 @@ impl Signals {
     }
 }
 
+/// Listens for what ends a command that wants to finish what it has begun.
+pub struct Interruption(Signals);
+
+impl Interruption {
+    /// Listens from now on: no signal ends the process by itself any more.
+    pub fn listen() -> Result<Self> {
+        Signals::listen().map(Self)
+    }
+
+    /// Waits for a signal.
+    pub async fn came(&mut self) {
+        self.0.next().await;
+    }
+}
+
 impl Interruptions {
     /// Returns what the follow loop is to be told, from now on, as signals come.
     pub fn listen(self) -> Result<Controls> {

@@ -12,7 +12,12 @@ use crate::{
         observe,
     },
     model::{
-        diagnose::diagnose, duration, evidence::Evidence, exit_code::ExitCode, node_group::Sighting, outcome::Outcome,
+        diagnose::diagnose,
+        duration,
+        evidence::Evidence,
+        exit_code::ExitCode,
+        node_group::Sighting,
+        outcome::{Outcome, State},
         prefect::flow_run::FlowRunRecord,
     },
     output::{
@@ -47,19 +52,6 @@ pub struct ListArgs {
     pub state: Option<State>,
 }
 
-/// What `--state` picks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Not ended.
-    Active,
-    /// Ended.
-    Finished,
-    /// Ended, and not well.
-    Unsuccessful,
-    /// Ended so.
-    Outcome(Outcome),
-}
-
 /// Returns the state that `text` names.
 pub fn parse_state(text: &str) -> std::result::Result<State, String> {
     match text {
@@ -70,19 +62,6 @@ pub fn parse_state(text: &str) -> std::result::Result<State, String> {
             let outcomes: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
             format!("use active, finished, unsuccessful, or one of {}", outcomes.join(", "))
         }),
-    }
-}
-
-impl State {
-    /// Returns whether a job in this state is meant.
-    #[must_use]
-    pub fn picks(self, outcome: Option<Outcome>) -> bool {
-        match self {
-            Self::Active => outcome.is_none(),
-            Self::Finished => outcome.is_some(),
-            Self::Unsuccessful => outcome.is_some_and(|outcome| outcome != Outcome::Succeeded),
-            Self::Outcome(wanted) => outcome == Some(wanted),
-        }
     }
 }
 

@@ -77,7 +77,7 @@ pub async fn logs(arguments: &LogsArgs, context: &Context, ui: &mut Ui) -> Resul
         let mut options = FollowOptions { keep, ..FollowOptions::new(user.name) };
         let attempts = Attempts::of(&evidence, kept_here(&evidence, context));
         options.earlier_attempts = attempts.show_gone(None, &Wanted::default(), &mut view, ui)?;
-        return follow_to_the_end(&mut job, evidence, options, view, ui).await;
+        return follow_to_the_end(&mut job.followed(), evidence, options, view, ui).await;
     }
     observed?;
     let attempts = Attempts::of(&evidence, kept_here(&evidence, context));

@@ -5,7 +5,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     follow::cluster::ClusterJob,
     kubernetes::{connect::Cluster, jobs, retry::Patience},
-    model::evidence::{Evidence, JobRecord},
+    model::{
+        evidence::{Evidence, JobRecord},
+        launch_plan::User,
+        prefect::flow_run,
+    },
     output::{ui::Ui, wording},
 };
 
@@ -17,24 +21,30 @@ pub struct Referrer<'context> {
     context: &'context Context,
     cluster: &'context Cluster,
     patience: Patience,
+    me: tokio::sync::OnceCell<User>,
 }
 
 impl<'context> Referrer<'context> {
     /// Returns a finder.
     #[must_use]
     pub fn new(context: &'context Context, cluster: &'context Cluster) -> Self {
-        Self { context, cluster, patience: Patience::ASK }
+        Self { context, cluster, patience: Patience::ASK, me: tokio::sync::OnceCell::new() }
     }
 
     /// Returns a finder for a command that stays until a job has ended, and so need not hurry at its start.
     #[must_use]
     pub fn for_following(context: &'context Context, cluster: &'context Cluster) -> Self {
-        Self { context, cluster, patience: Patience::START }
+        Self { patience: Patience::START, ..Self::new(context, cluster) }
+    }
+
+    /// Returns who I am; whatever the number of jobs, nobody is asked twice.
+    pub async fn me(&self) -> &User {
+        self.me.get_or_init(|| self.context.user(Some(self.cluster))).await
     }
 
     /// Returns the Job that `reference` means.
     pub async fn find(&self, reference: &str) -> Result<JobRecord> {
-        let me = if reference == LATEST { self.context.user(Some(self.cluster)).await.label } else { String::new() };
+        let me = if reference == LATEST { self.me().await.label.clone() } else { String::new() };
         jobs::find(self.cluster, reference, &me, self.patience).await
     }
 
@@ -45,7 +55,7 @@ impl<'context> Referrer<'context> {
             Ok(job) => return Ok(self.handle(job)),
             Err(error) => error,
         };
-        if !is_flow_run_id(reference) || missing.kind() != ErrorKind::Failed {
+        if !flow_run::is_id(reference) || missing.kind() != ErrorKind::Failed {
             return Err(missing);
         }
         let Some(server) = self.context.prefect()? else {
@@ -64,7 +74,7 @@ impl<'context> Referrer<'context> {
 
     /// Returns the job that `reference` means, as [`Referrer::open`] does, for a command that changes it; nothing after a no.
     pub async fn open_to_change(&self, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<(ClusterJob, Evidence)>> {
-        if is_flow_run_id(reference) {
+        if flow_run::is_id(reference) {
             let (handle, evidence) = self.open(reference).await?;
             let Some(job) = &evidence.job else { return Ok(Some((handle, evidence))) };
             return Ok(self.allowed(job.clone(), reference, verb, ui).await?.map(|_| (handle, evidence)));
@@ -81,7 +91,7 @@ impl<'context> Referrer<'context> {
     }
 
     async fn allowed(&self, job: JobRecord, reference: &str, verb: &str, ui: &mut Ui) -> Result<Option<JobRecord>> {
-        let me = self.context.user(Some(self.cluster)).await;
+        let me = self.me().await;
         let mine = job.user_label.as_ref() == Some(&me.label);
         let exact = reference == job.name || [&job.run_id, &job.flow_run].iter().any(|id| id.as_deref() == Some(reference));
         if !exact && (!mine || !ui.can_prompt()) {
@@ -90,13 +100,6 @@ impl<'context> Referrer<'context> {
         }
         if mine || ui.confirm(&question(&job, verb))? { Ok(Some(job)) } else { Ok(None) }
     }
-}
-
-/// Returns whether this is how Prefect writes the id of a flow run: a UUID.
-fn is_flow_run_id(reference: &str) -> bool {
-    let parts: Vec<&str> = reference.split('-').collect();
-    let hexadecimal = |part: &&str| part.chars().all(|character| character.is_ascii_hexdigit());
-    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(hexadecimal)
 }
 
 fn owner(job: &JobRecord) -> String {

@@ -1,6 +1,6 @@
 //! `sbrun wait`: until jobs have finished.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use clap::Args;
 use futures::future::join_all;
@@ -9,6 +9,7 @@ use super::{context::Context, interrupt::Interruptions, references::Referrer};
 use crate::{
     error::{Error, Result},
     follow::{Controls, FollowOptions, Followed, cluster::ClusterJob, follow},
+    kubernetes::retry::Pace,
     model::{duration, evidence::Evidence, exit_code::ExitCode, job_event::JobEvent, launch_plan::OnInterrupt},
     output::{
         ui::{Format, Ui},
@@ -45,9 +46,10 @@ pub async fn wait(arguments: &WaitArgs, context: &Context, ui: &mut Ui) -> Resul
             jobs.push((job, evidence));
         }
     }
-    let follower = context.user(Some(&cluster)).await.name;
+    let follower = referrer.me().await.name.clone();
     let shared = RefCell::new(ui);
-    let waits = jobs.into_iter().map(|(job, evidence)| wait_for_one(job, evidence, &follower, &shared));
+    let pace = Arc::new(Pace::of_jobs(jobs.len()));
+    let waits = jobs.into_iter().map(|(job, evidence)| wait_for_one(job.paced(&pace), evidence, &follower, &shared));
     let limit = timeout.unwrap_or(Duration::MAX);
     let mut controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: follower.clone() }.listen()?;
     let results = tokio::select! {

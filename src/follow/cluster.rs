@@ -1,6 +1,6 @@
 //! A job on the cluster, as the loop sees it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use crate::{
         jobs::{self, Deletion, Ended},
         logs::{self, LogOptions},
         observe,
-        retry::Patience,
+        retry::{Pace, Patience},
         watch::Wakeups,
     },
     model::{
@@ -33,6 +33,8 @@ use crate::{
 
 /// How long one look may take before the loop says that the server does not answer.
 const LOOK: Patience = Patience(Duration::from_secs(10));
+/// How long a close look goes on whatever changes meanwhile.
+const UNDISTURBED: Duration = Duration::from_secs(1);
 /// How long the cloud account may take to say why a machine is gone.
 const LAST_WORD: Duration = Duration::from_secs(4);
 /// How long leaving the verdict may take.
@@ -111,6 +113,18 @@ impl ClusterJob {
         }
     }
 
+    /// Makes this the handle of a follower of this one job, see [`ClusterJob::paced`].
+    #[must_use]
+    pub fn followed(self) -> Self {
+        self.paced(&Arc::new(Pace::of_jobs(1)))
+    }
+
+    /// Makes this the handle of a follower, who asks no more than `pace` lets through.
+    #[must_use]
+    pub fn paced(self, pace: &Arc<Pace>) -> Self {
+        Self { cluster: self.cluster.paced(pace.clone()), ..self }
+    }
+
     /// Returns the cluster that the Job is on.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
@@ -175,7 +189,7 @@ impl ClusterJob {
         let ran =
             evidence.attempts.last().is_some_and(|attempt| !matches!(attempt.container, ContainerState::Waiting { .. } | ContainerState::Unknown));
         if by_worker && !ran {
-            return jobs::delete(&self.cluster, record).await.map(|deletion| deletion == Deletion::Deleted);
+            return jobs::delete(&self.cluster, &record.into()).await.map(|deletion| deletion == Deletion::Deleted);
         }
         let ended = jobs::end(&self.cluster, record, ending, Patience(patience.max(Patience::CANCEL.0))).await?;
         if let Some(flow_run) = self.flow_run.as_ref().filter(|_| has_last_word)
@@ -227,7 +241,25 @@ impl RunningJob for ClusterJob {
         if let Some(wakeups) = &mut current.wakeups {
             observe::note_pods(evidence, wakeups.take_pods());
         }
-        observe::observe(&self.cluster, evidence, detail, &current.name, Some(&current.uid), LOOK).await?;
+        observe::observe(&self.cluster, evidence, observe::Detail::Basic, &current.name, Some(&current.uid), LOOK).await?;
+        if detail >= observe::Detail::Waiting {
+            observe::look_at_nodes(&self.cluster, evidence, LOOK).await;
+            let looking = observe::look_around(&self.cluster, evidence, detail, LOOK);
+            // What explains a wait takes many requests, and so its time; that the wait is over may not have to wait for it.
+            let overtaken = async {
+                match &current.wakeups {
+                    Some(wakeups) if detail == observe::Detail::Waiting => {
+                        tokio::time::sleep(UNDISTURBED).await;
+                        wakeups.has_changed().await;
+                    }
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = looking => {}
+                () = overtaken => {}
+            }
+        }
         if let Some(account) = &mut self.account {
             if detail == observe::Detail::Full {
                 account.ask_now();

@@ -61,6 +61,7 @@ pub(super) struct Session<'job, J, V> {
     last_round: Timestamp,
     output: Output,
     attempts_told: BTreeSet<String>,
+    /// When the last look was over.
     looked: Instant,
     looked_closely: Option<Timestamp>,
     nodes_seen: BTreeSet<String>,
@@ -185,7 +186,7 @@ where
         let held = self.told.as_ref().and_then(|story| story.held_until);
         let next = [held, self.leave_by, self.drain_until].into_iter().flatten().min();
         let until = next.map_or(usual, |time| Duration::try_from(time.duration_since(self.job.now())).unwrap_or_default());
-        until.clamp(Duration::from_millis(100), usual)
+        until.max(Duration::from_millis(100)).min(usual)
     }
 
     async fn look(&mut self) -> Result<()> {

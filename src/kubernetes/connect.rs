@@ -11,7 +11,11 @@ use self::{
 use crate::{
     environment::Environment,
     error::{Error, Result},
-    kubernetes::{credential::Plugin, error::cause, retry::Trouble},
+    kubernetes::{
+        credential::Plugin,
+        error::cause,
+        retry::{Pace, Trouble},
+    },
 };
 
 pub(crate) mod door;
@@ -45,6 +49,8 @@ pub struct Cluster {
     /// None around a client that was made elsewhere.
     pub(crate) door: Option<Door>,
     pub(crate) trouble: Arc<Trouble>,
+    /// What slows down a follower; none for commands that ask once.
+    pub(crate) pace: Option<Arc<Pace>>,
 }
 
 /// A difference of clocks up to here is taken for none.
@@ -60,7 +66,7 @@ impl Cluster {
         let origin = Origin { server: server.clone(), context: context.clone() };
         let door = Door::new(config, proxy, plugin, origin).map_err(unusable)?;
         let client = kube::Client::new(door.clone(), &namespace);
-        Ok(Self { client, notices, namespace, server, context, contexts: contexts.into(), door: Some(door), trouble: Arc::default() })
+        Ok(Self { client, notices, namespace, server, context, contexts: contexts.into(), door: Some(door), trouble: Arc::default(), pace: None })
     }
 
     /// Returns a cluster around a client made elsewhere, without notices.
@@ -75,7 +81,14 @@ impl Cluster {
             contexts: Arc::new([]),
             door: None,
             trouble: Arc::default(),
+            pace: None,
         }
+    }
+
+    /// Returns the same cluster for a follower, who asks again and again and is to ask no more than `pace` lets through.
+    #[must_use]
+    pub fn paced(&self, pace: Arc<Pace>) -> Self {
+        Self { pace: Some(pace), ..self.clone() }
     }
 
     /// Returns every context of the kubeconfig with the address of its API server; empty inside a pod.
@@ -91,6 +104,12 @@ impl Cluster {
     #[must_use]
     pub fn credential_expiry(&self) -> Option<Timestamp> {
         self.door.as_ref().and_then(Door::expiry)
+    }
+
+    /// Returns how often the server asked for a pause so far: whoever sends much then sends less.
+    #[must_use]
+    pub fn pauses(&self) -> usize {
+        self.door.as_ref().map_or(0, Door::pauses)
     }
 
     /// Returns the time by the server's clock, as far as its answers tell: what it wrote down is compared with this and not with

@@ -16,7 +16,7 @@ pub use record::{
 
 pub(in crate::kubernetes) use record::{allocatable, taint_record, toleration_record};
 pub(in crate::kubernetes) use surroundings::unseen;
-pub use survey::survey;
+pub use survey::{AttemptsByJob, ended_attempts, survey};
 
 use crate::{
     environment,
@@ -87,9 +87,20 @@ pub async fn observe(
         Err(error) => return Err(explain(error, &reading_pods)),
     }
     if detail >= Detail::Waiting {
-        surroundings::observe(cluster, evidence, detail, patience).await;
+        look_at_nodes(cluster, evidence, patience).await;
+        look_around(cluster, evidence, detail, patience).await;
     }
     Ok(())
+}
+
+/// Adds to `evidence` the nodes of a job that has been looked at. Should its own be taken, nothing else tells what it was.
+pub async fn look_at_nodes(cluster: &Cluster, evidence: &mut Evidence, patience: Patience) {
+    surroundings::observe_nodes(cluster, evidence, patience).await;
+}
+
+/// Adds to `evidence` what else surrounds a job whose nodes have been looked at. It may be broken off: what was seen by then stays.
+pub async fn look_around(cluster: &Cluster, evidence: &mut Evidence, detail: Detail, patience: Patience) {
+    surroundings::observe(cluster, evidence, detail, patience).await;
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ async fn all_nodes(cluster: &Cluster, patience: Patience) -> Seen<Vec<OccupiedNo
 async fn nodes(cluster: &Cluster, parameters: ListParams, patience: Patience) -> Seen<Vec<OccupiedNode>> {
     let url = Node::url_path(&(), None);
     let fold = |found: &mut Vec<OccupiedNode>, nodes: Vec<NodeFields>| found.extend(nodes.into_iter().map(OccupiedNode::from));
-    cluster.fold_pages(&url, parameters, patience, "reading nodes", fold).await
+    cluster.fold_items(&url, parameters, patience, "reading nodes", fold).await
 }
 
 /// Returns the sums of all pods, or of those of the own namespace where others may not be listed.
@@ -182,7 +182,7 @@ async fn pods_of(cluster: &Cluster, names: impl Iterator<Item = &String>, patien
 
 async fn pods(cluster: &Cluster, namespace: Option<&str>, parameters: ListParams, patience: Patience) -> Seen<PodSums> {
     let url = Pod::url_path(&(), namespace);
-    cluster.fold_pages(&url, parameters, patience, "reading pods", PodSums::add).await
+    cluster.fold_items(&url, parameters, patience, "reading pods", PodSums::add).await
 }
 
 /// Returns what lists of nodes and pods come to.

@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use kube::core::Status;
 use tokio::time::Instant;
 
+pub use self::pace::{MOST_PER_SECOND, Pace};
 pub(crate) use self::trouble::Trouble;
 use crate::{
     environment,
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 
+mod pace;
 mod trouble;
 
 /// The first pause, on average half of it; each further one is twice as long.
@@ -93,6 +95,12 @@ impl Cluster {
         let deadline = Instant::now().checked_add(patience.0);
         let mut unsure = false;
         for attempt in 0.. {
+            self.wait_while_held(deadline, doing).await;
+            match (&self.pace, repeat) {
+                (Some(_), Repeat::Read) => self.turn().await,
+                (Some(pace), Repeat::Create | Repeat::Change) => pace.change(),
+                (None, _) => {}
+            }
             let limit = attempt_limit(repeat, patience, attempt, deadline);
             let error = match self.attempt(limit, deadline, doing, &mut operation).await {
                 Ok(value) => {
@@ -118,6 +126,22 @@ impl Cluster {
             self.waiting(deadline, doing, tokio::time::sleep(pause)).await;
         }
         unreachable!("the loop above has no end of its own")
+    }
+
+    /// Waits for as long as the server asked any call to wait: all of them hold still together. A call whose own time is over
+    /// sooner does not wait; it may be the one that ends a job on the way out.
+    async fn wait_while_held(&self, deadline: Option<Instant>, doing: &str) {
+        let in_time = |until: &Instant| deadline.is_none_or(|deadline| *until < deadline);
+        while let Some(until) = self.door.as_ref().and_then(Door::hold).filter(in_time) {
+            self.waiting(deadline, doing, tokio::time::sleep_until(until)).await;
+        }
+    }
+
+    /// Waits until a follower may ask again; whoever follows nothing never waits.
+    pub(crate) async fn turn(&self) {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
     }
 
     /// Tries once. The credential plugin has a limit of its own, before that of the call begins.
@@ -176,11 +200,9 @@ impl Cluster {
 
     /// Returns how long the server asked to be left alone, up to 30 s.
     fn pause_asked(&self, error: &kube::Error) -> Duration {
+        let kube::Error::Api(status) = error else { return Duration::ZERO };
         let in_header = self.door.as_ref().and_then(Door::hold).map(|until| until.saturating_duration_since(Instant::now()));
-        let in_body = match error {
-            kube::Error::Api(status) => status.details.as_ref().map(|details| Duration::from_secs(details.retry_after_seconds.into())),
-            _ => None,
-        };
+        let in_body = status.details.as_ref().map(|details| Duration::from_secs(details.retry_after_seconds.into()));
         in_header.max(in_body).unwrap_or_default().min(LONGEST_HOLD)
     }
 }

@@ -40,6 +40,8 @@ pub struct Wakeups {
     news: Arc<Notify>,
     pods: mpsc::UnboundedReceiver<AttemptRecord>,
     last: Option<Instant>,
+    /// When the news that have come are to be told.
+    due: Option<Instant>,
     _watches: JoinSet<()>,
 }
 
@@ -54,7 +56,7 @@ impl Wakeups {
         let of_pods = WatchParams::default().labels(&format!("{}={uid}", labels::CONTROLLER_UID));
         watches.spawn(watch(cluster.clone(), Watched::Job(of_job), news.clone(), words.clone()));
         watches.spawn(watch(cluster.clone(), Watched::Pods(of_pods), news.clone(), words));
-        Self { news, pods, last: None, _watches: watches }
+        Self { news, pods, last: None, due: None, _watches: watches }
     }
 
     /// Returns how the pods were that changed since the last call, oldest change first.
@@ -62,17 +64,30 @@ impl Wakeups {
         std::iter::from_fn(|| self.pods.try_recv().ok()).collect()
     }
 
-    /// Waits until something changed, or for `limit`; returns whether something changed.
-    pub async fn changed(&mut self, limit: Duration) -> bool {
-        if tokio::time::timeout(limit, self.news.notified()).await.is_err() {
-            return false;
+    /// Waits until something has changed, and leaves the news to [`Self::changed`].
+    pub async fn has_changed(&self) {
+        if self.due.is_some() {
+            return;
         }
-        let now = Instant::now();
-        let due = self.last.map_or(now + SWARM, |last| (now + SWARM).max(last + BETWEEN_WAKEUPS));
+        self.news.notified().await;
+        self.news.notify_one();
+    }
+
+    /// Waits until something changed, or for `limit`; returns whether something changed. Who is interrupted and waits again has lost
+    /// nothing: a chatty log must not keep the news away.
+    pub async fn changed(&mut self, limit: Duration) -> bool {
+        let due = match self.due {
+            Some(due) => due,
+            None if tokio::time::timeout(limit, self.news.notified()).await.is_err() => return false,
+            None => {
+                let swarm = Instant::now() + SWARM;
+                *self.due.insert(self.last.map_or(swarm, |last| swarm.max(last + BETWEEN_WAKEUPS)))
+            }
+        };
         tokio::time::sleep_until(due).await;
         // What came meanwhile belongs to this wake-up.
         let _: Option<()> = self.news.notified().now_or_never();
-        self.last = Some(Instant::now());
+        (self.due, self.last) = (None, Some(Instant::now()));
         true
     }
 }
@@ -140,6 +155,7 @@ async fn watch(cluster: Cluster, watched: Watched, news: Arc<Notify>, words: mps
 
 /// Watches until the watch ends. Returns whether it may be tried again.
 async fn watch_once(cluster: &Cluster, watched: &Watched, news: &Notify, words: &mpsc::UnboundedSender<AttemptRecord>) -> bool {
+    cluster.turn().await;
     let mut stream = match tokio::time::timeout(OPENING, watched.open(cluster)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(kube::Error::Api(status))) => return !matches!(status.code, 403 | 405),
@@ -198,6 +214,14 @@ mod tests {
 
     fn is_job(seen: &Seen) -> bool {
         seen.target.starts_with("/apis/batch/v1/namespaces/flows/jobs?")
+    }
+
+    #[tokio::test]
+    async fn news_are_told_however_often_the_wait_is_broken_off() {
+        let script = |_: usize, seen: &Seen| Reply::Stream(if is_job(seen) { vec![changed()] } else { Vec::new() }, End::Hang);
+        let (_server, mut wakeups) = start(script).await;
+        let told = async { while tokio::time::timeout(Duration::from_millis(10), wakeups.changed(Duration::from_secs(5))).await.is_err() {} };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("the news get through");
     }
 
     #[tokio::test]

@@ -73,6 +73,17 @@ pub const WORKER: &[Right] = &[
     right("", "events", &["get", "list", "watch"], "why a pod does not start"),
 ];
 
+/// What `doctor` alone looks at besides. No Role of `setup` has it: it shows more than people need who run jobs. Whoever lacks it hears
+/// that so much is unknown.
+pub const INSPECTION: &[Right] = &[
+    right("apps", "deployments", &["list"], "flags and version of the Cluster Autoscaler, in `kube-system`"),
+    right("apps", "daemonsets", &["list"], "what daemon sets take of every node"),
+    right("", "persistentvolumes", &["get"], "the zone that a claim ties a job to"),
+    right("scheduling.k8s.io", "priorityclasses", &["get"], "whether a job's priority makes the autoscaler ignore it"),
+    right("rbac.authorization.k8s.io", "rolebindings", &["get"], "whether the Prefect worker has its Role"),
+    right("authorization.k8s.io", "subjectaccessreviews", &["create"], "whether the Prefect worker may do what it has to"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +93,9 @@ mod tests {
         let page = include_str!("../../docs/security.md");
         let first_column = |right: &Right| format!("| `{}` | {}", right.resource, right.verbs.join(", "));
         for right in JOBS {
+            assert!(page.contains(&format!("{} | {} |", first_column(right), right.purpose)), "{right:?}");
+        }
+        for right in INSPECTION {
             assert!(page.contains(&format!("{} | {} |", first_column(right), right.purpose)), "{right:?}");
         }
         for right in NODES.iter().chain(AUTOSCALER).chain(NODE_EVENTS) {

@@ -76,6 +76,12 @@ impl RunId {
         let digit = |index: u32| char::from(ALPHABET[usize::try_from(number >> (125 - 5 * index) & 31).unwrap_or(0)]);
         Self((0..26).map(digit).collect())
     }
+
+    /// Returns whether `text` is a whole identifier, and no prefix of one.
+    #[must_use]
+    pub fn is_whole(text: &str) -> bool {
+        text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    }
 }
 
 /// Returns lower-case base 32 without padding (RFC 4648), which is valid in names and labels.

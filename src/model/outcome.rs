@@ -205,6 +205,32 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// What `--state` picks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not ended.
+    Active,
+    /// Ended.
+    Finished,
+    /// Ended, and not well.
+    Unsuccessful,
+    /// Ended so.
+    Outcome(Outcome),
+}
+
+impl State {
+    /// Returns whether a job in this state is meant.
+    #[must_use]
+    pub fn picks(self, outcome: Option<Outcome>) -> bool {
+        match self {
+            Self::Active => outcome.is_none(),
+            Self::Finished => outcome.is_some(),
+            Self::Unsuccessful => outcome.is_some_and(|outcome| outcome != Outcome::Succeeded),
+            Self::Outcome(wanted) => outcome == Some(wanted),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(in crate::model) mod tests {
     use super::*;

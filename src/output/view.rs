@@ -1,6 +1,7 @@
 //! Model values as text and documents.
 
 pub mod changes;
+pub mod cleaned;
 pub mod findings;
 pub mod follow;
 pub mod job_list;

@@ -13,6 +13,7 @@ mod kept_logs;
 mod nodes;
 mod outages;
 mod prefect;
+mod requests;
 mod secrets;
 mod setup;
 mod soak;

@@ -118,7 +118,7 @@ async fn follow(
     let controls =
         Interruptions { without_terminal: decided.settings.on_interrupt.value, can_ask: ui.can_prompt(), by: user.name.clone() }.listen()?;
     let keep = context.keep(Some(decided.settings.keep_logs.value), &cluster)?;
-    let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment);
+    let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment).followed();
     let view = FollowView::new(ui, record.run.created.unwrap_or_else(now), options.raw).with_log_file(options.log_file);
     let follow_options = FollowOptions {
         keep,

@@ -147,7 +147,7 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
     warn_of_expiry(&plan, &cluster, ui);
     let (record, age) = (created.record, created.age);
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
-    let mut job = ClusterJob::new(cluster, &record, &context.environment).aged(age);
+    let mut job = ClusterJob::new(cluster, &record, &context.environment).aged(age).followed();
     if options.detach {
         if created.attached && record.leased {
             jobs::drop_lease(job.cluster(), &record, Patience::START).await?; // nobody here will renew it

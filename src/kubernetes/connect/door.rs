@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -87,6 +87,8 @@ struct Shared {
     access: tokio::sync::Mutex<Access>,
     had_credential: AtomicBool,
     hold: Mutex<Option<Instant>>,
+    /// How often the server asked for a pause, several answers at one time counted as one.
+    pauses: AtomicUsize,
     ahead: AtomicI64,
 }
 
@@ -117,6 +119,7 @@ impl Door {
             access,
             had_credential: AtomicBool::new(false),
             hold: Mutex::new(None),
+            pauses: AtomicUsize::new(0),
             ahead: AtomicI64::new(0),
         })))
     }
@@ -136,9 +139,15 @@ impl Door {
         self.0.ahead.load(Ordering::Relaxed)
     }
 
-    /// Returns until when the server asked not to be asked.
+    /// Returns until when the server asked not to be asked, by anybody here; nothing once that is over.
     pub(crate) fn hold(&self) -> Option<Instant> {
-        *self.0.hold.lock().unwrap_or_else(PoisonError::into_inner)
+        let hold = *self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.filter(|until| *until > Instant::now())
+    }
+
+    /// Returns how often the server asked for a pause so far.
+    pub(super) fn pauses(&self) -> usize {
+        self.0.pauses.load(Ordering::Relaxed)
     }
 
     /// Returns when credentials end that nobody renews: a token written into the kubeconfig.
@@ -197,7 +206,15 @@ impl Shared {
 
     async fn exchange(&self, transport: Transport, request: Request<Body>) -> Result<Response<Box<DynBody>>, BoxError> {
         let response = transport.oneshot(request).await.map_err(|source| Unanswered { origin: self.origin.clone(), source })?;
-        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = retry_after(&response).map(|pause| Instant::now() + pause);
+        if let Some(pause) = retry_after(&response) {
+            // What is answered to requests that were on their way already takes nothing back.
+            let now = Instant::now();
+            let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+            if hold.is_none_or(|until| until <= now) {
+                self.pauses.fetch_add(1, Ordering::Relaxed);
+            }
+            *hold = (*hold).max(Some(now + pause));
+        }
         if let Some(ahead) = seconds_ahead(&response) {
             self.ahead.store(ahead, Ordering::Relaxed);
         }

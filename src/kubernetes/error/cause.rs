@@ -83,6 +83,7 @@ impl Cause<'_> {
     /// Returns the start of a sentence that goes on with "for 3 s".
     pub(crate) fn complaint(&self) -> &'static str {
         match self {
+            Self::Status(status) if status.code == 429 => "the API server has been busy",
             Self::Status(_) | Self::Garbled => "the API server has been in trouble",
             Self::Plugin(_) | Self::Unauthorized(_) => "there have been no valid credentials",
             Self::Overdue(_) | Self::Connecting(_) | Self::Broken(_) | Self::Unsendable => UNANSWERED,

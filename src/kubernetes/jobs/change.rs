@@ -43,6 +43,23 @@ pub enum Ended {
     Gone,
 }
 
+/// A Job as it was when it was looked at: what may be deleted, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobVersion {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// `metadata.resourceVersion`; empty for any.
+    pub resource_version: String,
+}
+
+impl From<&JobRecord> for JobVersion {
+    fn from(job: &JobRecord) -> Self {
+        Self { name: job.name.clone(), uid: job.uid.clone(), resource_version: job.resource_version.clone() }
+    }
+}
+
 /// What deleting a Job came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
@@ -67,7 +84,7 @@ pub async fn end(cluster: &Cluster, record: &JobRecord, ending: &Ending, patienc
         }
         if record.suspended {
             // A deadline does not run while a Job is suspended, and there is no pod to keep a record of.
-            match delete_once(cluster, &record, patience, &doing).await {
+            match delete_once(cluster, &JobVersion::from(&record), patience, &doing).await {
                 Ok(()) => return Ok(Ended::Deleted),
                 Err(error) if !is_conflict(&error) => return Err(explain(error, &doing)),
                 Err(_) => match reread(cluster, &record, patience, &doing).await? {
@@ -160,14 +177,14 @@ fn kept_tail(output: &[u8]) -> String {
     }
 }
 
-/// Deletes a Job and, in the background, all that belongs to it. A record without a resource version is deleted whatever
-/// has changed; a Job of the same name and another UID never is.
+/// Deletes a Job and, in the background, all that belongs to it. Without a resource version it is deleted whatever has
+/// changed; a Job of the same name and another UID never is.
 ///
 /// # Errors
 /// When the server refuses or does not answer.
-pub async fn delete(cluster: &Cluster, record: &JobRecord) -> Result<Deletion> {
-    let doing = format!("deleting Job `{}`", record.name);
-    match delete_once(cluster, record, Patience::START, &doing).await {
+pub async fn delete(cluster: &Cluster, job: &JobVersion) -> Result<Deletion> {
+    let doing = format!("deleting Job `{}`", job.name);
+    match delete_once(cluster, job, Patience::START, &doing).await {
         Ok(()) => Ok(Deletion::Deleted),
         Err(error) if is_conflict(&error) => Ok(Deletion::Changed),
         Err(error) => Err(explain(error, &doing)),
@@ -201,11 +218,11 @@ async fn reread(cluster: &Cluster, record: &JobRecord, patience: Patience, doing
     Ok(job.map(|job| job_record(&job)).filter(|job| job.uid == record.uid))
 }
 
-async fn delete_once(cluster: &Cluster, record: &JobRecord, patience: Patience, doing: &str) -> Result<(), CallError> {
-    let version = Some(record.resource_version.clone()).filter(|version| !version.is_empty());
-    let parameters = DeleteParams::background().preconditions(Preconditions { uid: Some(record.uid.clone()), resource_version: version });
+async fn delete_once(cluster: &Cluster, job: &JobVersion, patience: Patience, doing: &str) -> Result<(), CallError> {
+    let version = Some(job.resource_version.clone()).filter(|version| !version.is_empty());
+    let parameters = DeleteParams::background().preconditions(Preconditions { uid: Some(job.uid.clone()), resource_version: version });
     let jobs = cluster.api::<Job>();
-    match cluster.call(Repeat::Change, patience, doing, || jobs.delete(&record.name, &parameters)).await {
+    match cluster.call(Repeat::Change, patience, doing, || jobs.delete(&job.name, &parameters)).await {
         Err(error) if !is_not_found(&error) => Err(error),
         _ => Ok(()),
     }

@@ -1,10 +1,9 @@
-//! Finding Jobs by what people type, and listing them without reading more than is needed.
+//! Finding Jobs by what people type, without reading more than is needed.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
-use kube::api::ListParams;
 
+use super::lists::{ListFilter, labelled, sift_metadata};
 use crate::{
     error::{Error, Result},
     kubernetes::{
@@ -12,14 +11,15 @@ use crate::{
         error::explain,
         labels,
         manifest::{self, config_map_names},
-        observe::{job_record, metadata_record},
+        observe::job_record,
         retry::Patience,
     },
     model::{
         evidence::{JobRecord, Maker},
-        identity::JobName,
+        identity::{JobName, RunId},
         launch_plan::Interpreter,
         package::Package,
+        prefect::flow_run,
         suggestion,
     },
 };
@@ -27,24 +27,9 @@ use crate::{
 /// What stands for the newest job of mine.
 const LATEST: &str = "@latest";
 /// How many Jobs are read at the same time.
-const READERS: usize = 16;
+pub(super) const READERS: usize = 16;
 /// How many candidates an error names.
 const NAMED: usize = 8;
-
-/// Which Jobs to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListFilter {
-    /// Only those of the user with this label.
-    pub user: Option<String>,
-    /// Only those of this size, as a label.
-    pub size: Option<String>,
-    /// Only those with these labels, as `-l` takes them.
-    pub selector: Option<String>,
-    /// Only those created since.
-    pub since: Option<Timestamp>,
-    /// Also those that a Prefect worker made.
-    pub include_prefect: bool,
-}
 
 /// Returns the job that `reference` means: a name, a run id, a prefix of either that only one has, or `@latest`, the newest
 /// one of the user with the label `me`. Of several attempts under one run id it is the newest.
@@ -58,10 +43,30 @@ pub async fn find(cluster: &Cluster, reference: &str, me: &str, patience: Patien
     {
         return Ok(job);
     }
-    let filter = ListFilter { user: (reference == LATEST).then(|| me.to_owned()), include_prefect: reference != LATEST, ..ListFilter::default() };
-    let known = list_metadata(cluster, &filter, patience).await?;
+    let known = candidates(cluster, reference, me, patience).await?;
     let chosen = choose(reference, &cluster.namespace, &known)?;
     read(cluster, &chosen.name).await?.ok_or_else(|| Error::failed(format!("job `{}` was deleted just now", chosen.name)))
+}
+
+/// Returns the jobs that `reference` may mean, newest first: of each no more than what tells them apart.
+async fn candidates(cluster: &Cluster, reference: &str, me: &str, patience: Patience) -> Result<Vec<JobRecord>> {
+    let whole = match reference {
+        _ if RunId::is_whole(reference) => labelled(cluster, labels::RUN_ID, reference, patience).await?,
+        _ if flow_run::is_id(reference) => labelled(cluster, labels::PREFECT_FLOW_RUN, reference, patience).await?,
+        _ => Vec::new(),
+    };
+    let mut known = if whole.is_empty() {
+        let filter = ListFilter { user: (reference == LATEST).then(|| me.to_owned()), include_prefect: reference != LATEST, ..ListFilter::default() };
+        let named = |job: JobRecord| {
+            let JobRecord { name, created, run_id, flow_run, .. } = job;
+            Some(JobRecord { name, created, run_id, flow_run, ..JobRecord::default() })
+        };
+        sift_metadata(cluster, &filter, patience, named).await?
+    } else {
+        whole
+    };
+    known.sort_by(|left, right| (right.created, &right.name).cmp(&(left.created, &left.name)));
+    Ok(known)
 }
 
 /// Returns the Job of this name; nothing when there is none.
@@ -113,47 +118,6 @@ fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) 
 /// Returns the ids of a job's run: sbrun's, and Prefect's.
 fn ids(job: &JobRecord) -> impl Iterator<Item = &str> {
     job.run_id.iter().chain(&job.flow_run).map(String::as_str)
-}
-
-/// Returns the Jobs that match, newest first. Those with a verdict that stands come from their metadata alone, which has
-/// neither conditions nor counts: the flow's files stay where they are. Behind an `unknown` the flow may still run.
-///
-/// # Errors
-/// When the server refuses or does not answer.
-pub async fn list(cluster: &Cluster, filter: &ListFilter) -> Result<Vec<JobRecord>> {
-    let known = list_metadata(cluster, filter, Patience::ASK).await?;
-    let read = stream::iter(known).map(|job| async move { if job.is_judged() { Ok(Some(job)) } else { read(cluster, &job.name).await } });
-    let found: Vec<Option<JobRecord>> = read.buffered(READERS).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-/// Returns the Jobs that match, newest first, from their metadata alone.
-async fn list_metadata(cluster: &Cluster, filter: &ListFilter, patience: Patience) -> Result<Vec<JobRecord>> {
-    let jobs = cluster.api::<Job>();
-    let doing = format!("listing jobs in namespace `{}`", cluster.namespace);
-    let selector = |maker: String| {
-        let user = filter.user.as_ref().map(|user| format!("{}={user}", labels::USER));
-        let size = filter.size.as_ref().map(|size| format!("{}={size}", labels::SIZE));
-        let parts: Vec<String> = [Some(maker), user, size, filter.selector.clone()].into_iter().flatten().collect();
-        ListParams::default().labels(&parts.join(","))
-    };
-    let (ours, prefect) =
-        tokio::join!(cluster.read_all_metadata(&jobs, selector(format!("{}={}", labels::MANAGED_BY, labels::SBRUN)), patience, &doing), async {
-            if filter.include_prefect {
-                cluster.read_all_metadata(&jobs, selector(labels::PREFECT_FLOW_RUN.to_owned()), patience, &doing).await
-            } else {
-                Ok(Vec::new())
-            }
-        },);
-    let mut found: Vec<JobRecord> = Vec::new();
-    for list in [ours, prefect] {
-        let list = list.map_err(|error| explain(error, &doing))?;
-        found.extend(list.iter().map(|job| metadata_record(&job.metadata)));
-    }
-    found.retain(|job| filter.since.is_none_or(|since| job.created.is_some_and(|created| created >= since)));
-    found.sort_by(|left, right| (right.created, &right.name).cmp(&(left.created, &left.name)));
-    found.dedup_by(|left, right| left.uid == right.uid);
-    Ok(found)
 }
 
 /// Returns the files that a Job recorded, for `rerun`.

@@ -18,7 +18,10 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::create::{post_once, refused};
+use super::{
+    change::JobVersion,
+    create::{post_once, refused},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     kubernetes::{
@@ -61,7 +64,7 @@ pub(super) async fn complete(cluster: &Cluster, plan: &LaunchPlan, rendered: &Re
         let again = plan.key.as_ref().map_or_else(|| "sbrun clean removes it".to_owned(), |key| format!("submit again with --key {key}"));
         return Err(failure.hinted(format!("Job `{}` is incomplete and runs nothing: {again}", record.name)));
     }
-    let whatever_version = JobRecord { resource_version: String::new(), ..record.clone() };
+    let whatever_version = JobVersion { resource_version: String::new(), ..JobVersion::from(&record) };
     if on_failure == OnFailure::Remove && super::delete(cluster, &whatever_version).await.is_err() {
         return Err(failure.hinted(format!("Job `{}` is left behind, suspended: remove it with sbrun clean", record.name)));
     }

@@ -37,6 +37,7 @@ pub(super) enum Refusal {
 pub(super) async fn open(cluster: &Cluster, pod: &str, parameters: &LogParams) -> Result<Body, Refusal> {
     let url = cluster.api::<Pod>().resource_url().to_owned();
     let request = Request::new(url).logs(pod, parameters).map_err(|_| Refusal::Final("its name fits no address".to_owned()))?;
+    cluster.turn().await;
     let response = cluster.client.send(request.map(Body::from)).await.map_err(|error| refusal_of(cluster, error))?;
     match response.status() {
         StatusCode::NO_CONTENT => Err(Refusal::NotStarted),

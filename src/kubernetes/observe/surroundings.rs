@@ -29,12 +29,28 @@ const NODE_EVENTS: &str = access::NODE_EVENTS_NAMESPACE;
 /// Something that could not be observed, as a sentence.
 type Unknown = String;
 
-/// Adds events, quotas, nodes and neighbours to `evidence`.
+/// Adds the nodes that the job could run on, and the one that it runs on.
+pub(super) async fn observe_nodes(cluster: &Cluster, evidence: &mut Evidence, patience: Patience) {
+    let node = node_of(evidence);
+    let found = nodes(cluster, &selector_of(evidence), node.as_deref(), patience).await;
+    if let Some(nodes) = noting(evidence, found) {
+        merge::nodes(evidence, nodes, cluster.now());
+    }
+}
+
+fn node_of(evidence: &Evidence) -> Option<String> {
+    evidence.attempts.last().and_then(|attempt| attempt.node.clone())
+}
+
+fn selector_of(evidence: &Evidence) -> BTreeMap<String, String> {
+    evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.placement.node_selector.clone()).unwrap_or_default()
+}
+
+/// Adds events, quotas and neighbours to `evidence`, which has the nodes.
 pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: Detail, patience: Patience) {
-    let node = evidence.attempts.last().and_then(|attempt| attempt.node.clone());
+    let (node, selector) = (node_of(evidence), selector_of(evidence));
     let is_over = evidence.job.as_ref().is_some_and(|job| job.finished.is_some());
-    let selector = evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.placement.node_selector.clone()).unwrap_or_default();
-    let (events, of_node, quotas, nodes) = tokio::join!(
+    let (events, of_node, quotas) = tokio::join!(
         events(cluster, evidence, patience),
         async {
             match (&node, detail) {
@@ -43,7 +59,6 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
             }
         },
         async { if is_over { Ok(Vec::new()) } else { quotas(cluster, patience).await } },
-        nodes(cluster, &selector, node.as_deref(), patience),
     );
     for found in [events, of_node] {
         if let Some(events) = noting(evidence, found) {
@@ -52,9 +67,6 @@ pub(super) async fn observe(cluster: &Cluster, evidence: &mut Evidence, detail: 
     }
     if let Some(quotas) = noting(evidence, quotas) {
         evidence.quotas = quotas;
-    }
-    if let Some(nodes) = noting(evidence, nodes) {
-        merge::nodes(evidence, nodes, cluster.now());
     }
     if is_over {
         return;

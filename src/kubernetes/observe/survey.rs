@@ -1,9 +1,9 @@
 //! Many Jobs at once, with few requests: for `list` and `clean`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::{Resource, api::ListParams};
 
 use super::{attempt_record, merge, surroundings};
 use crate::{
@@ -12,10 +12,14 @@ use crate::{
         connect::Cluster,
         error::{explain, is_forbidden},
         labels,
+        reading::{Extent, HEAVY_PAGE},
         retry::Patience,
     },
     model::evidence::{AttemptRecord, Evidence, JobRecord, NodeRecord},
 };
+
+/// Pods of Jobs, by the Job's UID.
+pub type AttemptsByJob = BTreeMap<String, Vec<AttemptRecord>>;
 
 /// Returns the evidence on each of `records`: the Jobs as they are given, the pods of those without a verdict that stands, and the
 /// nodes that those without a node could run on, so that a short look names the same cause as a long one.
@@ -23,19 +27,12 @@ use crate::{
 /// # Errors
 /// When the server does not answer. Without the right to list pods the Jobs alone have to do.
 pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Evidence>> {
-    let mut pods: BTreeMap<String, Vec<AttemptRecord>> = BTreeMap::new();
-    let mut unknown = None;
-    if !records.iter().all(JobRecord::is_judged) {
-        let doing = format!("listing the pods of jobs in namespace `{}`", cluster.namespace);
-        match cluster.read_all(&cluster.api::<Pod>(), ListParams::default().labels(labels::CONTROLLER_UID), Patience::ASK, &doing).await {
-            Ok(found) => {
-                for pod in &found {
-                    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Job");
-                    pods.entry(owner.map(|owner| owner.uid.clone()).unwrap_or_default()).or_default().push(attempt_record(pod));
-                }
-            }
-            Err(error) if is_forbidden(&error) => unknown = Some(format!("the pods: you may not list pods in namespace `{}`", cluster.namespace)),
-            Err(error) => return Err(explain(error, &doing)),
+    let open: BTreeSet<&str> = records.iter().filter(|job| !job.is_judged()).map(|job| job.uid.as_str()).collect();
+    let (mut pods, mut unknown) = (AttemptsByJob::new(), None);
+    if !open.is_empty() {
+        match attempts(cluster, ListParams::default(), |uid| open.contains(uid)).await? {
+            Some(found) => pods = found,
+            None => unknown = Some(format!("the pods: you may not list pods in namespace `{}`", cluster.namespace)),
         }
     }
     let now = cluster.now();
@@ -49,6 +46,34 @@ pub async fn survey(cluster: &Cluster, records: Vec<JobRecord>) -> Result<Vec<Ev
     let mut found: Vec<Evidence> = evidence.collect();
     add_nodes(cluster, &mut found).await;
     Ok(found)
+}
+
+/// Returns the pods of Jobs that have ended, by the Job's UID; nothing without the right to list pods.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn ended_attempts(cluster: &Cluster) -> Result<Option<AttemptsByJob>> {
+    attempts(cluster, ListParams::default().fields("status.phase!=Pending,status.phase!=Running"), |_| true).await
+}
+
+/// Returns the pods of the Jobs whose UID is `wanted`, read page by page; nothing without the right to list pods.
+async fn attempts(cluster: &Cluster, parameters: ListParams, wanted: impl Fn(&str) -> bool) -> Result<Option<AttemptsByJob>> {
+    let url = Pod::url_path(&(), Some(&cluster.namespace));
+    let doing = format!("listing the pods of jobs in namespace `{}`", cluster.namespace);
+    let add = |found: &mut AttemptsByJob, pods: Vec<Pod>| {
+        for pod in &pods {
+            let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Job");
+            if let Some(owner) = owner.filter(|owner| wanted(&owner.uid)) {
+                found.entry(owner.uid.clone()).or_default().push(attempt_record(pod));
+            }
+        }
+    };
+    let parameters = parameters.labels(labels::CONTROLLER_UID).limit(HEAVY_PAGE);
+    match cluster.fold_pages(&url, Extent::Whole, parameters, Patience::ASK, &doing, add).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(explain(error, &doing)),
+    }
 }
 
 /// Lists the nodes once, when any job waits for one, and gives each such job those with the labels that it asks for.

@@ -114,6 +114,37 @@ async fn retry_after_is_honoured_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn one_answer_that_asks_for_a_pause_holds_every_call() {
+    let began = Instant::now();
+    let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = times.clone();
+    let server = Server::start(move |nth, _| {
+        log.lock().unwrap().push(began.elapsed());
+        match nth {
+            0 => Reply::Answer(429, "Retry-After: 5\r\n", Vec::new()),
+            // Answers to what was under way take nothing back.
+            _ => Reply::object(),
+        }
+    });
+    let server = server.await;
+    let (cluster, _) = connect(&server.url, json!({})).await;
+    let api = cluster.api::<ConfigMap>();
+    let read = |after: u64, patience: Patience| {
+        let (cluster, api) = (&cluster, &api);
+        async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            cluster.call(Repeat::Change, patience, "deleting", || api.get("x")).await
+        }
+    };
+    // The first is refused; the second comes meanwhile, and so does one that has no time to wait.
+    let (first, second, hasty) = tokio::join!(read(0, patience(30_000)), read(200, patience(30_000)), read(400, patience(300)));
+    assert_eq!((words(&first), words(&second), words(&hasty)), ("done".to_owned(), "done".to_owned(), "done".to_owned()));
+    let times = times.lock().unwrap().clone();
+    let held: Vec<_> = times.iter().skip(1).filter(|time| **time < times[0] + Duration::from_millis(4990)).collect();
+    assert_eq!((times.len(), held.len()), (4, 1), "only who has no time goes on: {times:?}");
+}
+
+#[tokio::test]
 async fn a_stall_is_announced_and_ends_with_the_patience() {
     let started = Instant::now();
     let (result, _, said) = call(Repeat::Create, patience(2600), |_| Reply::Stall).await;

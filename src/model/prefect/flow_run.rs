@@ -11,6 +11,14 @@ pub const SIZE_VARIABLE: &str = "size";
 /// The tag by which Prefect's lists show what sbrun made.
 pub const TAG: &str = "sbrun";
 
+/// Returns whether this is how Prefect writes the id of a flow run: a UUID.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hexadecimal = |part: &&str| part.chars().all(|character| character.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(hexadecimal)
+}
+
 /// Type of a state. Several named states may share one: `Late` and `AwaitingRetry` are of type `SCHEDULED`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -211,18 +211,6 @@ fn a_rerun_repeats_what_the_job_recorded() {
 }
 
 #[test]
-fn following_costs_few_requests() {
-    let namespace = namespace();
-    namespace.template(&json!({"kwok.test/run": "10s"}));
-    let output = namespace.sandbox.command(["submit", "-s", "small", "--template", "template.json", "flow.py"]).exits(0);
-    let requests = namespace.cluster.audited(|entry| {
-        entry["userAgent"].as_str().is_some_and(|agent| agent.starts_with("sbrun/")) && entry["objectRef"]["namespace"] == json!(namespace.name)
-    });
-    assert!(requests.len() > 5, "the audit log names no requests of sbrun: {}", requests.len());
-    assert!(requests.len() as u128 * 1000 <= 5 * output.took.as_millis(), "{} requests in {:?}", requests.len(), output.took);
-}
-
-#[test]
 fn a_detached_job_has_no_lease_that_nobody_renews() {
     let mut namespace = namespace();
     namespace.sandbox.set("CI", "true");
@@ -272,4 +260,38 @@ fn credentials_that_the_server_refuses_are_named() {
         assert!(output.took.as_secs() < 10, "{:?}", output.took);
     }
     assert!(namespace.objects("jobs").is_empty());
+}
+
+#[test]
+fn many_are_cancelled_and_one_that_cannot_be_holds_up_no_other() {
+    let namespace = namespace();
+    namespace.template(&json!({"kwok.test/run": "1h"}));
+    let running: Vec<String> = (0..4).map(|_| namespace.submit(&["-s", "small", "--template", "template.json"])).collect();
+    namespace.template(&json!({"kwok.test/run": "100ms"}));
+    let finished = namespace.submit(&["-s", "small", "--template", "template.json"]);
+    drop(namespace.sandbox.command(["wait", &finished]).exits(0));
+    let kept = &running[1];
+    let policy = format!("{}-kept", namespace.name);
+    let admission = "admissionregistration.k8s.io/v1";
+    let rule = json!({"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["jobs"], "resourceNames": [kept]});
+    namespace.cluster.apply(&json!({
+        "apiVersion": admission, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": policy},
+        "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "false", "message": "this one is kept"}]},
+    }));
+    namespace.cluster.apply(&json!({
+        "apiVersion": admission, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": policy},
+        "spec": {"policyName": policy, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}}}},
+    }));
+    let refused = || !namespace.cluster.kubectl(&["-n", &namespace.name, "annotate", "job", kept, "a=b", "--dry-run=server"], None).status.success();
+    eventually("the policy", refused);
+    let names: Vec<&str> = running.iter().chain([&finished, &running[0]]).map(String::as_str).collect();
+    let output = namespace.sandbox.command([&["cancel", "-o", "json"], &names[..]].concat());
+    namespace.cluster.kubectl_ok(&["delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", &policy]);
+    assert_ne!(output.code, 0, "{output}");
+    let document = output.json();
+    assert_eq!(document["cancelled"], json!([running[0], running[2], running[3]]), "in the order in which they were named, and each once: {output}");
+    assert_eq!((&document["already_finished"], &document["failed"][0]["name"]), (&json!([finished]), &json!(kept)));
+    drop(output.says(&[&format!("{kept} was not cancelled"), "admission policy"]));
+    eventually("the policy's end", || !refused());
+    drop(namespace.sandbox.command(["cancel", kept]).exits(0));
 }

@@ -146,3 +146,24 @@ fn what_others_wrote_does_not_steer_the_terminal() {
     let output = namespace.sandbox.command(["logs", "hostile"]).exits(0);
     assert_eq!(output.text(), format!("last words{EVIL}\n"));
 }
+
+#[test]
+fn what_changes_while_somebody_is_asked_is_not_removed() {
+    let cluster = kwok();
+    cluster.node("asking-1", "asking", "8", "32Gi");
+    let namespace = cluster.namespace();
+    namespace.map(&["asking"], "");
+    namespace.template(&json!({"kwok.test/run": "100ms"}));
+    let names = namespace.crowd("many", 40, &["-s", "asking", "--template", "template.json"]);
+    namespace.until_over(names.len());
+    let terminal = Terminal::open(&namespace.sandbox, 100, 24);
+    terminal.type_line("sbrun clean; echo ended with $?");
+    terminal.until("Remove 40 finished jobs in namespace");
+    namespace.kubectl(&["annotate", "job", &names[7], "seen=by-somebody"]);
+    terminal.press("y");
+    let screen = terminal.until("ended with 1");
+    assert!(screen.contains(&format!("{} stays: it changed since it was listed", names[7])), "{screen}");
+    assert!(screen.contains("39 jobs removed") && !screen.contains(&names[30]), "too many to name: {screen}");
+    let left = namespace.objects("jobs");
+    assert_eq!(left.iter().map(|job| job["metadata"]["name"].as_str().unwrap()).collect::<Vec<_>>(), [&names[7]]);
+}
