@@ -2,6 +2,7 @@
 
 pub(crate) mod cloud;
 pub(crate) mod cluster;
+pub(crate) mod door;
 pub(crate) mod http;
 pub(crate) mod karpenter;
 pub(crate) mod line;

@@ -7,4 +7,4 @@ mod payload;
 
 pub use change::{Deletion, Ended, delete, drop_lease, end, keep_tail, keep_verdict, renew_lease, wait_until_no_pod};
 pub use create::{Created, create, dry_run};
-pub use find::{ListFilter, find, list, package_of, read};
+pub use find::{ListFilter, find, list, of_flow_run, package_of, read};

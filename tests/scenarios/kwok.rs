@@ -8,6 +8,7 @@ mod endings;
 mod init;
 mod interruptions;
 mod karpenter;
+mod larger;
 mod nodes;
 mod prefect;
 mod secrets;
