@@ -1210,7 +1210,7 @@ _sbrun() {
             return 0
             ;;
         sbrun__subcmd__submit)
-            opts="-s -p -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --deployment --parameter --retries --prefect --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --on-no-capacity --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
+            opts="-s -p -l -e -d -o -n -q -v -y -h --size --cpu --memory --image --template --local --in-place --deployment --parameter --retries --prefect --name --key --label --env --env-file --secret --root --include --exclude --timeout --pending-timeout --queue-timeout --stall-timeout --infrastructure-retries --on-interrupt --on-no-capacity --on-oom --lease --detach --log-file --raw --dry-run --output --map --context --namespace --quiet --verbose --color --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1330,6 +1330,10 @@ _sbrun() {
                     ;;
                 --on-no-capacity)
                     COMPREPLY=($(compgen -W "wait fail fallback" -- "${cur}"))
+                    return 0
+                    ;;
+                --on-oom)
+                    COMPREPLY=($(compgen -W "fail next-size" -- "${cur}"))
                     return 0
                     ;;
                 --lease)

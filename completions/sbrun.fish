@@ -89,6 +89,8 @@ detach\t'Let it go on'"
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l on-no-capacity -d 'What to do when there is no machine of the size: wait for one, fail at once, or take the size\'s `fallback`' -r -f -a "wait\t'Wait until the pending timeout'
 fail\t'End the job at once'
 fallback\t'Submit it once at the size\'s fallback'"
+complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l on-oom -d 'What to do when the flow runs out of memory: fail, or run it once more at the next larger size' -r -f -a "fail\t'End as out of memory'
+next-size\t'Run it once more, at the next larger size'"
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l lease -d 'How long the job outlives a vanished sbrun, with --on-interrupt cancel' -r
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l log-file -d 'Also write the flow\'s output to this file' -r -F
 complete -c sbrun -n "__fish_sbrun_using_subcommand submit" -l dry-run -d 'Show what would be sent and send nothing; `server` lets the API server check it' -r -f -a "client\t'Nothing is sent'

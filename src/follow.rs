@@ -10,10 +10,11 @@ pub mod keep;
 pub mod launcher;
 mod log_tail;
 pub mod machine;
+mod outage;
 mod output;
 mod session;
 
-use std::{future::pending, time::Duration};
+use std::{collections::BTreeSet, future::pending, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -101,6 +102,8 @@ pub struct FollowOptions {
     /// How many attempts a flow run that this follower launched may have, when that is limited: Prefect starts one that lost its machine
     /// again without a bound.
     pub most_attempts: Option<u32>,
+    /// The attempts whose output has been carried home before, by the UIDs of their pods.
+    pub known_attempts: BTreeSet<String>,
     /// Silence before a heartbeat, before the flow runs.
     pub heartbeat_waiting: Duration,
     /// Silence before a heartbeat, while it runs.
@@ -119,6 +122,7 @@ impl FollowOptions {
             lease_interval: None,
             limits: None,
             most_attempts: None,
+            known_attempts: BTreeSet::new(),
             heartbeat_waiting: Duration::from_secs(60),
             heartbeat_running: Duration::from_secs(300),
         }

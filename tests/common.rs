@@ -3,6 +3,7 @@
 pub(crate) mod cloud;
 pub(crate) mod cluster;
 pub(crate) mod crowd;
+pub(crate) mod door;
 pub(crate) mod fault_proxy;
 pub(crate) mod http;
 pub(crate) mod karpenter;

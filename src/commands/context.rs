@@ -13,7 +13,7 @@ use crate::{
     },
     model::{
         identity::label_value,
-        instance_map::CONFIG_MAP,
+        instance_map::{CONFIG_MAP, InstanceMap},
         launch_plan::User,
         settings::{Key, value},
     },
@@ -52,6 +52,15 @@ impl Context {
             Some(data) => map_file::from_config_map(&cluster.namespace, &data, &self.environment),
             None => Ok(None),
         }
+    }
+
+    /// Returns the instance map that jobs of this cluster are of, as far as one can be read: for what is nice to know.
+    pub async fn map_of_jobs(&self, cluster: &Cluster) -> Option<InstanceMap> {
+        let found = match self.find_map() {
+            Ok(None) => self.map_of_cluster(cluster).await,
+            found => found,
+        };
+        found.ok().flatten().map(|found| found.map)
     }
 
     /// Connects to where the jobs are: the namespace of the instance map counts for every command, as it does for `submit`.

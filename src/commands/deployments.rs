@@ -1,13 +1,20 @@
 //! Deployments of Prefect, as people name them, and the sizes that their pools offer.
 
+use jiff::SignedDuration;
+use serde_json::Value;
+
 use crate::{
+    environment::now,
     error::{Error, Result},
     model::{
-        prefect::flow_run::{SIZE_VARIABLE, WorkPool},
+        prefect::flow_run::{FlowRun, SIZE_VARIABLE, WorkPool},
         suggestion,
     },
     prefect::{Server, flow_runs::Deployment},
 };
+
+/// How long after the decision a run is due: its size has to be changed before a worker takes it up, and can be only once it is scheduled.
+const DUE_IN: SignedDuration = SignedDuration::from_secs(4);
 
 /// What a person types for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +72,26 @@ pub async fn pool_of(server: &Server, deployment: &Deployment, name: &Deployment
         return Err(Error::rejected(format!("the work pool `{pool_name}` of deployment `{name}` is of type {}", pool.kind))
             .hinted("sbrun runs what a pool of type kubernetes makes a Job of"));
     }
+    if !pool.refused.is_empty() {
+        let problems = pool.refused.join("; ");
+        return Err(Error::rejected(format!("somebody broke the template of work pool `{pool_name}`: {problems}"))
+            .hinted(format!("take back the edits that break it: sbrun prefect pool update {pool_name} --overwrite")));
+    }
     Ok(pool)
+}
+
+/// Starts a run that has ended again, at another size where one is named, and returns it as it is then.
+///
+/// # Errors
+/// When the API refuses, or does not answer.
+pub async fn start_again(server: &Server, run: &FlowRun, size: Option<&str>) -> Result<FlowRun> {
+    server.schedule_again(&run.id, now() + DUE_IN).await?;
+    if let Some(size) = size {
+        let mut variables = run.job_variables.clone();
+        variables.insert(SIZE_VARIABLE.to_owned(), Value::from(size));
+        server.set_job_variables(&run.id, &variables).await?;
+    }
+    server.flow_run(&run.id).await?.ok_or_else(|| Error::failed(format!("flow run `{}` was deleted just now", run.name)))
 }
 
 /// Refuses a size that the pool's template does not know: the server would pass it over in silence.

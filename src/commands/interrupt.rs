@@ -90,7 +90,10 @@ impl Interruptions {
         tokio::spawn(async move {
             let mut cancelling = false;
             loop {
-                let came = signals.next().await;
+                let came = tokio::select! {
+                    came = signals.next() => came,
+                    () = sender.closed() => return, // nobody follows any more
+                };
                 stop_signal.set(matches!(came, Came::Interrupt));
                 let control = if cancelling { Control::Detach } else { self.decide(&came, &mut signals, &sender).await };
                 cancelling = matches!(control, Control::Cancel { .. });

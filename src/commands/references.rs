@@ -6,7 +6,7 @@ use crate::{
     follow::cluster::ClusterJob,
     kubernetes::{connect::Cluster, jobs, retry::Patience},
     model::{
-        evidence::{Evidence, JobRecord},
+        evidence::{Evidence, JobRecord, Maker},
         launch_plan::User,
         prefect::flow_run,
     },
@@ -52,7 +52,7 @@ impl<'context> Referrer<'context> {
     /// made for yet: its id.
     pub async fn open(&self, reference: &str) -> Result<(ClusterJob, Evidence)> {
         let missing = match self.find(reference).await {
-            Ok(job) => return Ok(self.handle(job)),
+            Ok(job) => return Ok(self.handle(job).await),
             Err(error) => error,
         };
         if !flow_run::is_id(reference) || missing.kind() != ErrorKind::Failed {
@@ -64,11 +64,15 @@ impl<'context> Referrer<'context> {
         let Some(run) = server.flow_run(reference).await? else {
             return Err(missing.hinted(format!("the Prefect API at `{}` has no flow run of this id either", server.api_url())));
         };
-        Ok((ClusterJob::of_flow_run(self.cluster.clone(), server, &run, None, &self.context.environment), Evidence::default()))
+        let handle = ClusterJob::of_flow_run(self.cluster.clone(), server, &run, None, &self.context.environment);
+        Ok((handle.sized_by(self.context.map_of_jobs(self.cluster).await, None), Evidence::default()))
     }
 
-    fn handle(&self, job: JobRecord) -> (ClusterJob, Evidence) {
-        let handle = ClusterJob::new(self.cluster.clone(), &job, &self.context.environment);
+    async fn handle(&self, job: JobRecord) -> (ClusterJob, Evidence) {
+        let mut handle = ClusterJob::new(self.cluster.clone(), &job, &self.context.environment);
+        if job.maker == Maker::PrefectWorker {
+            handle = handle.sized_by(self.context.map_of_jobs(self.cluster).await, Some(&job));
+        }
         (handle, Evidence { job: Some(job), ..Evidence::default() })
     }
 
@@ -79,7 +83,10 @@ impl<'context> Referrer<'context> {
             let Some(job) = &evidence.job else { return Ok(Some((handle, evidence))) };
             return Ok(self.allowed(job.clone(), reference, verb, ui).await?.map(|_| (handle, evidence)));
         }
-        Ok(self.find_to_change(reference, verb, ui).await?.map(|job| self.handle(job)))
+        match self.find_to_change(reference, verb, ui).await? {
+            Some(job) => Ok(Some(self.handle(job).await)),
+            None => Ok(None),
+        }
     }
 
     /// Returns the Job that `reference` means, for a command that changes it.

@@ -58,7 +58,7 @@ pub struct RerunArgs {
 /// Launches again what a Job recorded: files, arguments, image, settings. Secrets are read anew.
 pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
     let results = ResultFile::start(&context.environment)?;
-    let result = repeat_and_launch(arguments, context, ui, &results).await;
+    let result = Box::pin(repeat_and_launch(arguments, context, ui, &results)).await;
     if let Err(error) = &result {
         results.refuse(error, ui)?;
     }
@@ -67,8 +67,12 @@ pub async fn rerun(arguments: &RerunArgs, context: &Context, ui: &mut Ui) -> Res
 
 async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let cluster = context.connect_for_jobs(ui).await?;
-    let options =
-        LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file: arguments.log_file.as_deref().map(open_log_file).transpose()? };
+    let options = LaunchOptions {
+        detach: arguments.detach,
+        raw: arguments.raw,
+        log_file: arguments.log_file.as_deref().map(open_log_file).transpose()?,
+        is_further: false,
+    };
     let opened = Referrer::new(context, &cluster).open_to_change(&arguments.job, "rerun", ui).await?;
     let Some((handle, evidence)) = opened else { return Ok(ExitCode::FAILURE) };
     let Some(record) = evidence.job.clone().filter(|job| job.maker != Maker::PrefectWorker) else {
@@ -98,8 +102,11 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     if !read_here.is_empty() {
         ui.status(&format!("it gets {} from your environment, as the job was given", wording::list(&read_here)));
     }
-    flow_run::reopen(&plan, &cluster, context).await?;
-    launch::on_cluster(plan, cluster, options, context, ui).await?.conclude(ui, results)
+    let launched = match flow_run::reopen(&plan, context).await? {
+        Some(run) => Box::pin(run.launch(plan, &cluster, options, context, ui)).await?,
+        None => Box::pin(launch::on_cluster(plan, cluster, options, context, ui)).await?,
+    };
+    launched.conclude(ui, results)
 }
 
 /// Returns the recorded plan as a new launch. After a loss it is the same run, else a new one.
@@ -121,6 +128,7 @@ fn repeat(recorded: LaunchPlan, record: &JobRecord, detach: bool, context: &Cont
         // Nobody follows a detached job, so nobody would renew its lease.
         on_interrupt: if !detach && context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach },
         rerun_of: Some(recorded.name.clone()),
+        grown_from: None,
         ..recorded
     })
 }
@@ -147,7 +155,7 @@ async fn resize(plan: &mut LaunchPlan, size: &str, context: &Context, cluster: &
     plan.footprint = profile.footprint(&found.map.defaults);
     plan.placement = found.map.placement(profile);
     plan.fallback = profile.fallback.as_ref().map(|fallback| fallback.value.clone());
-    plan.fallback_of = None;
+    plan.asked_size = None;
     plan.price_per_hour = profile.price_per_hour;
     Ok(())
 }

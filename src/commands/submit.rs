@@ -2,8 +2,8 @@
 
 pub mod args;
 pub mod deployment;
-pub mod fallback;
 pub mod launch;
+pub mod other_size;
 pub mod resolve;
 pub mod result_file;
 pub mod secrets;
@@ -23,11 +23,7 @@ use crate::{
         jobs, manifest,
     },
     local::{self, Enforcement, LocalOptions, Run},
-    model::{
-        exit_code::ExitCode,
-        launch_plan::{LaunchPlan, OnNoCapacity},
-        prefect::tracking::TrackingMode,
-    },
+    model::{exit_code::ExitCode, launch_plan::LaunchPlan},
     output::{
         ui::Ui,
         view::{manifests, submitted},
@@ -35,10 +31,10 @@ use crate::{
     store::map_file::FoundMap,
 };
 use args::DryRun;
-use launch::{LaunchOptions, Launched};
+use launch::LaunchOptions;
+use other_size::OtherSizes;
 use resolve::{Resolved, Target};
 use result_file::ResultFile;
-use tracking::Intent;
 
 /// Runs a flow on a machine of its size and exits as it did.
 pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Result<ExitCode> {
@@ -53,7 +49,7 @@ pub async fn submit(arguments: SubmitArgs, context: &Context, ui: &mut Ui) -> Re
 async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let wanted = arguments.log_file.as_deref().filter(|_| arguments.dry_run.is_none());
     let log_file = wanted.map(open_log_file).transpose()?;
-    let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file };
+    let options = LaunchOptions { detach: arguments.detach, raw: arguments.raw, log_file, is_further: false };
     if let Some(deployment) = &arguments.deployment {
         return deployment::submit(deployment, arguments, options, context, ui, results).await;
     }
@@ -105,40 +101,17 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
     let mode = decided.settings.prefect.value;
-    let Resolved { plan, .. } = resolved;
-    let again = options.again()?;
-    let launched = launch_tracked(plan.clone(), intent.as_ref(), mode, cluster, options, context, ui).await?;
-    let launched = match launched.no_capacity() {
-        Some(_) if plan.on_no_capacity == OnNoCapacity::Fallback => {
-            let plan = Box::pin(fallback::plan(arguments, plan, context, cluster, ui)).await?;
-            Box::pin(launch_tracked(plan, intent.as_ref(), mode, cluster, again, context, ui)).await?
+    let Resolved { mut plan, .. } = resolved;
+    let mut sizes = OtherSizes::new(arguments, &decided, context, cluster);
+    let mut options = options;
+    loop {
+        let again = options.again()?;
+        let launched = Box::pin(tracking::launch(plan.clone(), intent.as_ref(), mode, cluster, options, context, ui)).await?;
+        match Box::pin(sizes.plan(&plan, &launched, ui)).await? {
+            Some(further) => (plan, options) = (further, again),
+            None => return launched.conclude(ui, results),
         }
-        _ => launched,
-    };
-    launched.conclude(ui, results)
-}
-
-/// Launches a plan on the cluster; the run in Prefect that it is to be, if any, is there first.
-async fn launch_tracked(
-    mut plan: LaunchPlan,
-    intent: Option<&Intent>,
-    mode: TrackingMode,
-    cluster: &Cluster,
-    options: LaunchOptions,
-    context: &Context,
-    ui: &mut Ui,
-) -> Result<Launched> {
-    let Some(intent) = intent else { return launch::on_cluster(plan, cluster.clone(), options, context, ui).await };
-    intent.begin(&mut plan, mode, ui).await?;
-    let launching = launch::on_cluster(plan.clone(), cluster.clone(), options, context, ui);
-    let (launched, ()) = tokio::join!(launching, intent.note_job(&plan));
-    // A flow whose Job is there runs on, although it could not be followed.
-    if let Err(error) = &launched
-        && matches!(jobs::read(cluster, plan.name.as_str()).await, Ok(None))
-    {
-        intent.abandon(&plan, error).await;
     }
-    launched
 }
 
 async fn submit_here(arguments: &SubmitArgs, options: LaunchOptions, context: &Context, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {

@@ -10,6 +10,8 @@ use crate::{
     environment::Environment,
     model::{
         evidence::{Evidence, JobRecord},
+        identity::SizeName,
+        instance_map::InstanceMap,
         node_group::{AccountGroup, Sighting},
     },
 };
@@ -32,9 +34,14 @@ pub(super) struct AccountWatch {
 }
 
 impl AccountWatch {
-    /// Returns a watch on the node groups of a job's size; nothing when its plan names none.
-    pub(super) fn of(job: &JobRecord, environment: &Environment) -> Option<Self> {
-        let placement = &job.plan.as_ref()?.placement;
+    /// Returns a watch on the node groups of a job's size: those that its plan names, else, as a worker's Job records none, those that
+    /// `map` gives its size. Nothing when there are none.
+    pub(super) fn of(job: &JobRecord, map: Option<&InstanceMap>, environment: &Environment) -> Option<Self> {
+        let by_size = || {
+            let map = map?;
+            map.size(&SizeName(job.size.clone()?)).ok().map(|size| map.placement(size))
+        };
+        let placement = job.plan.as_ref().map(|plan| plan.placement.clone()).or_else(by_size)?;
         let names = placement.node_groups.clone();
         let since = job.created?.checked_sub(BEFORE).ok()?;
         let account = Account::connect(placement.region.as_deref(), placement.cluster.as_deref(), environment);

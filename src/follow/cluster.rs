@@ -23,6 +23,7 @@ use crate::{
     },
     model::{
         evidence::{AttemptRecord, ContainerState, Ending, Evidence, JobRecord, Maker},
+        instance_map::InstanceMap,
         job_event::{LogEvent, LogState},
         log_resume::Stamps,
         prefect::flow_run::FlowRun,
@@ -57,6 +58,8 @@ pub struct ClusterJob {
     current: Option<Current>,
     flow_run: Option<FlowRunWatch>,
     account: Option<AccountWatch>,
+    /// The sizes, for Jobs that record nothing but the name of theirs.
+    map: Option<InstanceMap>,
     since: Duration,
     age: Duration,
 }
@@ -84,7 +87,8 @@ impl ClusterJob {
             cluster,
             current: Some(Current::of(record)),
             flow_run: FlowRunWatch::of(record, environment),
-            account: AccountWatch::of(record, environment),
+            account: AccountWatch::of(record, None, environment),
+            map: None,
             environment: environment.clone(),
             since: since_boot(),
             age: Duration::ZERO,
@@ -99,10 +103,19 @@ impl ClusterJob {
             current: None,
             flow_run: Some(FlowRunWatch::new(server, run.id.clone(), deployment)),
             account: None,
+            map: None,
             environment: environment.clone(),
             since: since_boot(),
             age: Duration::ZERO,
         }
+    }
+
+    /// Lets the instance map say which node groups a Job of a Prefect worker may run on: it records its size alone. `record` is the Job,
+    /// where there is one already.
+    #[must_use]
+    pub fn sized_by(self, map: Option<InstanceMap>, record: Option<&JobRecord>) -> Self {
+        let found = record.filter(|_| self.account.is_none()).and_then(|record| AccountWatch::of(record, map.as_ref(), &self.environment));
+        Self { account: self.account.or(found), map, ..self }
     }
 
     /// Adds what the cloud account says of the Job's node groups, waiting for its answer as long as `patience`.
@@ -163,7 +176,7 @@ impl ClusterJob {
         // One that is gone by now was deleted, and Prefect notes its successor soon.
         if let Some(record) = jobs::read(&self.cluster, name).await? {
             self.current = Some(Current::of(&record));
-            self.account = AccountWatch::of(&record, &self.environment);
+            self.account = AccountWatch::of(&record, self.map.as_ref(), &self.environment);
             (evidence.job_gone, evidence.job) = (None, Some(record));
         }
         Ok(())

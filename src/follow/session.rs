@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Control, Controls, Detail, FollowOptions, Followed, RunningJob,
+    outage::Outage,
     output::{Output, Pumped},
 };
 use crate::{
@@ -35,10 +36,10 @@ const LOOK_AROUND: SignedDuration = SignedDuration::from_secs(30);
 const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long pods may take to go, beyond their grace, before sbrun says that the job may still run.
 const SETTLE: Duration = Duration::from_secs(45);
+/// A silence of the cluster that was shorter is not worth a word once it is over.
+const SHORT_SECONDS: i64 = 5;
 /// A round of the loop that took longer was not one: sbrun itself did not run, or could not ask.
 const DEAF: SignedDuration = SignedDuration::from_secs(20);
-/// How often an unreachable server is mentioned.
-const REMIND: SignedDuration = SignedDuration::from_secs(30);
 
 /// What woke the loop.
 enum Step {
@@ -65,7 +66,9 @@ pub(super) struct Session<'job, J, V> {
     looked: Instant,
     looked_closely: Option<Timestamp>,
     nodes_seen: BTreeSet<String>,
-    unreachable: Option<Unreachable>,
+    cluster: Outage,
+    prefect: Outage,
+    flow_run_seen: bool,
     lease_renewed: Timestamp,
     ending_sent: bool,
     leave_by: Option<Timestamp>,
@@ -73,12 +76,6 @@ pub(super) struct Session<'job, J, V> {
     drain_until: Option<Timestamp>,
     looked_back: bool,
     settle_until: Option<Timestamp>,
-}
-
-/// Since when the server has not answered, and when that was last said.
-struct Unreachable {
-    since: Timestamp,
-    said: Timestamp,
 }
 
 impl<'job, J, V> Session<'job, J, V>
@@ -92,16 +89,18 @@ where
             job,
             evidence,
             output: Output::new(options.output, options.keep.clone()),
+            attempts_told: options.known_attempts.clone(),
             options,
             view,
             told: None,
             last_told: now,
             last_round: now,
-            attempts_told: BTreeSet::new(),
             looked: Instant::now(),
             looked_closely: None,
             nodes_seen: BTreeSet::new(),
-            unreachable: None,
+            cluster: Outage::default(),
+            prefect: Outage::default(),
+            flow_run_seen: false,
             lease_renewed: now,
             ending_sent: false,
             leave_by: None,
@@ -236,18 +235,30 @@ where
         Detail::Basic
     }
 
+    /// Notes that the cluster answers, and says whether Prefect does, for a run of its.
     fn reached(&mut self) -> Result<()> {
-        if let Some(unreachable) = self.unreachable.take() {
-            self.evidence.last_output = Some(self.job.now()); // nor was an outage silence of the flow
-            let seconds = self.job.now().duration_since(unreachable.since).as_secs();
-            if seconds >= 5 {
-                (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), self.job.now())?;
+        let now = self.job.now();
+        if self.cluster.lasts() {
+            self.evidence.last_output = Some(now); // nor was an outage silence of the flow
+        }
+        if let Some(seconds) = self.cluster.answered(now).filter(|seconds| *seconds >= SHORT_SECONDS) {
+            (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), now)?;
+        }
+        match self.evidence.flow_run.obstacle() {
+            Some(why) if self.flow_run_seen => {
+                let Some(seconds) = self.prefect.missed(now) else { return Ok(()) };
+                (self.view)(JobEvent::Notice(format!("{why} ({seconds} s so far); the run goes on, sbrun keeps asking")), now)
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.flow_run_seen |= self.evidence.flow_run.value().is_some();
+                let Some(seconds) = self.prefect.answered(now) else { return Ok(()) };
+                (self.view)(JobEvent::Notice(format!("the Prefect API answers again after {seconds} s")), now)
             }
         }
-        Ok(())
     }
 
-    /// Says that the server does not answer, until the job's own deadline makes waiting pointless.
+    /// Says that the cluster does not answer, until the job's own deadline makes waiting pointless.
     fn missed(&mut self, error: Error) -> Result<()> {
         let now = self.job.now();
         let job = self.evidence.job.as_ref();
@@ -258,13 +269,8 @@ where
         if over || job.is_none() {
             return Err(error);
         }
-        let unreachable = self.unreachable.get_or_insert(Unreachable { since: now, said: Timestamp::UNIX_EPOCH });
-        if now.duration_since(unreachable.said) >= REMIND {
-            unreachable.said = now;
-            let text = format!("{} for {} s; the job goes on, sbrun keeps trying", error.message(), now.duration_since(unreachable.since).as_secs());
-            (self.view)(JobEvent::Notice(text), now)?;
-        }
-        Ok(())
+        let Some(seconds) = self.cluster.missed(now) else { return Ok(()) };
+        (self.view)(JobEvent::Notice(format!("{} for {seconds} s; the job goes on, sbrun keeps trying", error.message())), now)
     }
 
     /// Tells what is new, ends what must end; returns when there is nothing left to follow.
@@ -348,7 +354,7 @@ where
     async fn enforce(&mut self, story: &Story, now: Timestamp) -> Result<()> {
         let plan = self.evidence.job.as_ref().and_then(|job| job.plan.as_ref()).map(|plan| plan.limits);
         let Some(mut limits) = self.options.limits.or(plan) else { return Ok(()) };
-        if self.ending_sent || self.unreachable.is_some() {
+        if self.ending_sent || self.cluster.lasts() {
             return Ok(());
         }
         if !self.options.output {
@@ -465,7 +471,7 @@ where
     async fn finish(&mut self, mut story: Story, now: Timestamp) -> Result<Option<Followed>> {
         let drain_until = *self.drain_until.get_or_insert(now + DRAIN);
         // A Job alone may say how it ended. Whose output that was, its pods know, and they have not been seen while the server is out of reach.
-        if self.output.is_unread() || self.unreachable.is_some() {
+        if self.output.is_unread() || self.cluster.lasts() {
             if now < drain_until {
                 return Ok(None);
             }
@@ -495,7 +501,7 @@ where
 
     /// Returns what to look at once more before the verdict: what took a machine, or a node that came and did its work between two looks.
     fn last_detail(&self, story: &Story) -> Option<Detail> {
-        if self.looked_back || self.unreachable.is_some() {
+        if self.looked_back || self.cluster.lasts() {
             return None;
         }
         if story.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {

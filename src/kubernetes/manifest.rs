@@ -94,7 +94,7 @@ pub fn content_sha256(plan: &LaunchPlan) -> String {
         plan.flow.interpreter,
         plan.flow.arguments,
         plan.image,
-        plan.fallback_of.as_ref().or(plan.size.as_ref()),
+        plan.asked_size.as_ref().or(plan.size.as_ref()),
         plan.environment.iter().collect::<Vec<_>>(),
         secrets
     ]);

@@ -69,6 +69,12 @@ impl Evidence {
         self.job.as_ref().and_then(|job| job.ending.as_ref()).or(self.ended.as_ref())
     }
 
+    /// Returns how many attempts the run had before, at a smaller size.
+    #[must_use]
+    pub fn earlier_attempts(&self) -> u32 {
+        self.job.as_ref().and_then(|job| job.plan.as_ref()?.grown_from.as_ref()).map_or(0, |earlier| earlier.attempts)
+    }
+
     /// Returns what to call the job: the name of its Job, else of its flow run; empty while nothing was seen.
     #[must_use]
     pub fn name(&self) -> &str {

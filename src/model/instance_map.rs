@@ -265,6 +265,28 @@ impl InstanceMap {
         Placement { region: text(&self.cluster.region), cluster: text(&self.cluster.name), ..size.placement() }
     }
 
+    /// Returns the size for a job of `size` to which `had` was too little memory: its own, if that gives more, else the smallest one that
+    /// does, with no less of anything else. Of two that are alike it is the one of the same kind of machine, then the cheaper one.
+    ///
+    /// A job without a GPU never gets a machine with one.
+    #[must_use]
+    pub fn next_size(&self, size: &SizeProfile, had: &Footprint) -> Option<&SizeProfile> {
+        let more = |other: &&SizeProfile| {
+            let offered = other.footprint(&self.defaults);
+            let usable = (offered.gpu > 0) == (had.gpu > 0);
+            offered.memory > had.memory && usable && had.shortfalls(&other.room(&self.defaults)).is_empty()
+        };
+        let own = self.sizes.iter().find(|other| other.name == size.name);
+        own.filter(more).or_else(|| {
+            let order = |other: &&SizeProfile| {
+                let Footprint { memory, cpu, gpu, .. } = other.footprint(&self.defaults);
+                (memory, (other.spot == Some(true)) != (size.spot == Some(true)), cpu, gpu)
+            };
+            let price = |other: &SizeProfile| other.price_per_hour.unwrap_or(f64::INFINITY);
+            self.sizes.iter().filter(more).min_by(|one, other| order(one).cmp(&order(other)).then(price(one).total_cmp(&price(other))))
+        })
+    }
+
     /// Returns the sizes whose jobs may ask for this much, the smallest first.
     #[must_use]
     pub fn sizes_holding(&self, footprint: &Footprint) -> Vec<&SizeProfile> {

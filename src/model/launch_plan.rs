@@ -9,6 +9,7 @@ use crate::model::{
     identity::{JobName, RunId, SizeName},
     package::Package,
     prefect::tracking::Tracking,
+    quantity::Memory,
 };
 
 /// All decisions about one launch. `--dry-run` renders it, the launchers carry it out, and the Job records it for `rerun`.
@@ -66,9 +67,12 @@ pub struct LaunchPlan {
     /// The size to take then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<SizeName>,
-    /// The size that was asked for, when this plan is for its fallback.
+    /// The size that was asked for, when this plan is for another: its fallback, or a larger one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_of: Option<SizeName>,
+    pub asked_size: Option<SizeName>,
+    /// The Job of the same run that ran out of memory before, when this plan is for a larger size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown_from: Option<GrownFrom>,
     /// The flow run in Prefect that this launch is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<Tracking>,
@@ -300,6 +304,41 @@ impl OnNoCapacity {
             Self::Fallback => "fallback",
         }
     }
+}
+
+/// What to do when a flow runs out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOutOfMemory {
+    /// End as `out_of_memory`.
+    #[default]
+    Fail,
+    /// Run it at the next larger size, once.
+    NextSize,
+}
+
+impl OnOutOfMemory {
+    /// Returns the word of the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::NextSize => "next-size",
+        }
+    }
+}
+
+/// A job that ran out of memory and whose run went on at a larger size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrownFrom {
+    /// Name of its Job.
+    pub job: String,
+    /// Its size.
+    pub size: SizeName,
+    /// Its memory limit.
+    #[serde(rename = "memory_limit_bytes")]
+    pub memory: Memory,
+    /// How many attempts it had.
+    pub attempts: u32,
 }
 
 /// Who launches a job. The label is no security boundary.

@@ -51,6 +51,8 @@ pub enum Key {
     OnInterrupt,
     /// What to do when there is no machine of the size.
     OnNoCapacity,
+    /// What to do when a flow runs out of memory.
+    OnOom,
     /// Whether a Prefect flow is tracked by a run in Prefect.
     Prefect,
     /// Environment variables, `NAME=value`.
@@ -99,6 +101,7 @@ impl Key {
         Self::InfrastructureRetries,
         Self::OnInterrupt,
         Self::OnNoCapacity,
+        Self::OnOom,
         Self::Prefect,
         Self::Env,
         Self::Label,
@@ -134,6 +137,7 @@ impl Key {
             Self::InfrastructureRetries => "infrastructure_retries",
             Self::OnInterrupt => "on_interrupt",
             Self::OnNoCapacity => "on_no_capacity",
+            Self::OnOom => "on_oom",
             Self::Prefect => "prefect",
             Self::Env => "env",
             Self::Label => "label",
@@ -189,6 +193,7 @@ impl Key {
             Self::InfrastructureRetries => value::retries(text).map(drop),
             Self::OnInterrupt => value::on_interrupt(text).map(drop),
             Self::OnNoCapacity => value::on_no_capacity(text).map(drop),
+            Self::OnOom => value::on_oom(text).map(drop),
             Self::Prefect => value::tracking(text).map(drop),
             Self::Env => value::assignment(text).map(drop),
             Self::Label => value::label(text).map(drop),
@@ -288,6 +293,8 @@ pub struct Flags {
     pub on_interrupt: Option<String>,
     /// `--on-no-capacity`.
     pub on_no_capacity: Option<String>,
+    /// `--on-oom`.
+    pub on_oom: Option<String>,
     /// `--prefect`.
     pub prefect: Option<String>,
     /// `--env`, and the lines of `--env-file` before them.
@@ -326,6 +333,7 @@ impl Flags {
             infrastructure_retries,
             on_interrupt,
             on_no_capacity,
+            on_oom,
             prefect,
             env,
             label,
@@ -352,6 +360,7 @@ impl Flags {
             one(Key::InfrastructureRetries, infrastructure_retries),
             one(Key::OnInterrupt, on_interrupt),
             one(Key::OnNoCapacity, on_no_capacity),
+            one(Key::OnOom, on_oom),
             one(Key::Prefect, prefect),
             (Key::Env, env.clone()),
             (Key::Label, label.clone()),

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     model::prefect::{
         flow_run::{FlowRun, State, StateType, WorkPool, Worker},
-        pool::reading,
+        pool::{self, reading},
     },
 };
 
@@ -232,7 +232,11 @@ impl Server {
     pub async fn schedule_again(&self, id: &str, at: Timestamp) -> Result<()> {
         let name = "AwaitingRetry";
         let state = json!({"type": StateType::Scheduled, "name": name, "state_details": {"scheduled_time": at}});
-        self.orchestrate(id, name, &state, true).await.map(drop)
+        // The rules clear what an earlier attempt left, such as that its process would start the next one; they keep completed runs.
+        match self.orchestrate(id, name, &state, false).await {
+            Ok(state) if state.kind == StateType::Scheduled => Ok(()),
+            _ => self.orchestrate(id, name, &state, true).await.map(drop),
+        }
     }
 
     async fn orchestrate(&self, id: &str, name: &str, state: &Value, force: bool) -> Result<State> {
@@ -272,6 +276,8 @@ impl Server {
             variables: properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect(),
             sizes: reading::sizes(template).into_iter().map(ToOwned::to_owned).collect(),
             default_size: reading::default_size(template).map(ToOwned::to_owned),
+            refused: pool::refused(template),
+            two_owners: pool::two_owners(template),
             name: pool.name,
             kind: pool.kind,
             is_paused: pool.is_paused,

@@ -123,7 +123,8 @@ impl Prefect {
         prefect
     }
 
-    fn host(&self) -> String {
+    /// Returns where the server listens, on this machine.
+    pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 

@@ -10,6 +10,7 @@ mod init;
 mod interruptions;
 mod karpenter;
 mod kept_logs;
+mod larger;
 mod nodes;
 mod outages;
 mod prefect;

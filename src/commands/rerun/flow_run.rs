@@ -1,38 +1,33 @@
 //! Running a flow run of Prefect again: the same run, so that its history stays in one place, at another size where one is asked for.
 
-use serde_json::Value;
-
 use super::RerunArgs;
 use crate::{
     commands::{
         context::Context,
-        deployments::check_size,
+        deployments::{check_size, start_again},
         interrupt::Interruptions,
         submit::{
             launch::{LaunchOptions, Launched, to_the_end},
             result_file::ResultFile,
+            tracking::OpenRun,
         },
     },
     environment::now,
     error::{Error, Result},
     follow::{Detail, FollowOptions, RunningJob, cluster::ClusterJob},
-    kubernetes::connect::Cluster,
     model::{
         diagnose::diagnose,
         evidence::Evidence,
         exit_code::ExitCode,
         launch_plan::{LaunchPlan, OnInterrupt},
         node_group::Sighting,
-        prefect::flow_run::{FlowRunRecord, SIZE_VARIABLE, StateType},
+        prefect::flow_run::FlowRunRecord,
     },
     output::{
         ui::{Format, Ui},
-        view::{follow::FollowView, report::JobReport, submitted},
+        view::{report::JobReport, submitted},
     },
 };
-
-/// How long after the decision a run is due: its size has to be changed before a worker takes it up, and can be only once it is scheduled.
-const DUE_IN: jiff::SignedDuration = jiff::SignedDuration::from_secs(4);
 
 /// Runs a worker's run again. It must have ended.
 pub(super) async fn rerun(
@@ -60,13 +55,7 @@ pub(super) async fn rerun(
     let gone = || Error::rejected(format!("the work pool `{pool_name}` of flow run `{}` does not exist any more", run.name));
     let pool = server.work_pool_and_workers(&pool_name).await?.ok_or_else(gone)?;
     arguments.size.as_deref().map_or(Ok(()), |size| check_size(&pool, size))?;
-    server.schedule_again(&run.id, now() + DUE_IN).await?;
-    if let Some(size) = &arguments.size {
-        let mut variables = run.job_variables.clone();
-        variables.insert(SIZE_VARIABLE.to_owned(), Value::from(size.clone()));
-        server.set_job_variables(&run.id, &variables).await?;
-    }
-    let again = server.flow_run(&run.id).await?.ok_or_else(|| Error::failed(format!("flow run `{}` was deleted just now", run.name)))?;
+    let again = start_again(&server, run, arguments.size.as_deref()).await?;
     let size = again.size().map(ToOwned::to_owned);
     let record = FlowRunRecord { run: again, pool: Some(pool), ..record };
     if ui.format() == Format::Name {
@@ -80,12 +69,14 @@ pub(super) async fn rerun(
         return Launched::Detached(Box::new(report)).conclude(ui, results);
     }
     let cluster = handle.cluster().clone();
+    let map = context.map_of_jobs(&cluster).await;
     let by = context.user(Some(&cluster)).await.name;
     let without_terminal = if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach };
     let controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: by.clone() }.listen()?;
     let keep = context.keep(None, &cluster)?;
-    let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment);
-    let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
+    let mut job =
+        ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment).sized_by(map, None).followed();
+    let view = options.view(now(), ui);
     to_the_end(&mut job, evidence, FollowOptions { keep, ..FollowOptions::new(by) }, controls, view, ui).await?.conclude(ui, results)
 }
 
@@ -93,10 +84,8 @@ pub(super) async fn rerun(
 ///
 /// # Errors
 /// When the API cannot be asked: without the run in Prefect the engine has nothing to run.
-pub(super) async fn reopen(plan: &LaunchPlan, cluster: &Cluster, context: &Context) -> Result<()> {
-    let Some(tracking) = &plan.tracking else { return Ok(()) };
-    let server = context.required_prefect()?;
+pub(super) async fn reopen(plan: &LaunchPlan, context: &Context) -> Result<Option<OpenRun>> {
+    let Some(tracking) = &plan.tracking else { return Ok(None) };
     let message = format!("started again by {} with sbrun, as Job {}", plan.user.name, plan.name);
-    server.correct_state(&tracking.flow_run, StateType::Pending, "Submitting", &message).await?;
-    server.note_job(&tracking.flow_run, &cluster.namespace, plan.name.as_str()).await
+    OpenRun::reopen(context.required_prefect()?, tracking, &message).await.map(Some)
 }

@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::{
     commands::deployments::DeploymentName,
-    model::{launch_plan::OnNoCapacity, prefect::tracking::TrackingMode},
+    model::{
+        launch_plan::{OnNoCapacity, OnOutOfMemory},
+        prefect::tracking::TrackingMode,
+    },
 };
 
 /// Arguments of `sbrun submit`.
@@ -115,6 +118,9 @@ pub struct SubmitArgs {
     /// What to do when there is no machine of the size: wait for one, fail at once, or take the size's `fallback`
     #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "local", help_heading = "Following")]
     pub on_no_capacity: Option<NoCapacityChoice>,
+    /// What to do when the flow runs out of memory: fail, or run it once more at the next larger size
+    #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "local", help_heading = "Following")]
+    pub on_oom: Option<OutOfMemoryChoice>,
     /// How long the job outlives a vanished sbrun, with --on-interrupt cancel
     #[arg(long, value_name = "DURATION", help_heading = "Following")]
     pub lease: Option<String>,
@@ -183,6 +189,26 @@ impl NoCapacityChoice {
             Self::Wait => OnNoCapacity::Wait,
             Self::Fail => OnNoCapacity::Fail,
             Self::Fallback => OnNoCapacity::Fallback,
+        }
+    }
+}
+
+/// `--on-oom`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutOfMemoryChoice {
+    /// End as out of memory
+    Fail,
+    /// Run it once more, at the next larger size
+    NextSize,
+}
+
+impl OutOfMemoryChoice {
+    /// Returns the setting of this choice.
+    #[must_use]
+    pub fn setting(self) -> OnOutOfMemory {
+        match self {
+            Self::Fail => OnOutOfMemory::Fail,
+            Self::NextSize => OnOutOfMemory::NextSize,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Prefect makes the run, a worker makes its Job; sbrun creates the one and follows both.
 
+mod larger;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -26,7 +28,7 @@ use crate::{
         diagnose::diagnose,
         evidence::Evidence,
         exit_code::ExitCode,
-        identity::base32,
+        identity::{SizeName, base32},
         launch_plan::User,
         node_group::Sighting,
         prefect::flow_run::{FlowRun, FlowRunRecord, SIZE_VARIABLE, TAG, WorkPool},
@@ -35,7 +37,7 @@ use crate::{
     output::{
         format,
         ui::{Format, Ui},
-        view::{follow::FollowView, report::JobReport, submitted},
+        view::{report::JobReport, submitted},
     },
     prefect::{
         Server,
@@ -69,6 +71,7 @@ pub(super) async fn submit(
         Err(error) => return Err(error.hinted("`--detach` creates the run without looking at the cluster")),
     };
     let decided = resolve::decide(arguments, context, cluster.as_ref(), files).await?;
+    resolve::tell_unfollowed(&decided, options.detach, ui);
     let (deployment, user) = tokio::join!(name.find(&server), context.user(cluster.as_ref()));
     let deployment = deployment?;
     let pool = pool_of(&server, &deployment, name).await?;
@@ -82,7 +85,8 @@ pub(super) async fn submit(
     }
     let started = now();
     let created = server.create_run(&deployment.id, &run).await?;
-    check_key(arguments.key.as_deref(), &run, &created)?;
+    let larger = larger::next_size(size.as_deref(), &pool, &decided);
+    check_key(arguments.key.as_deref(), &run, larger, &created)?;
     let attached = created.created.is_some_and(|at| at < started - jiff::SignedDuration::from_secs(60)) || created.run_count > 0;
     let record =
         FlowRunRecord { page: server.settings().flow_run_page(&created.id), run: created, deployment: Some(name.to_string()), pool: Some(pool) };
@@ -92,41 +96,54 @@ pub(super) async fn submit(
         let report = JobReport::new(&evidence, &diagnose(&evidence, now()));
         return Launched::Detached(Box::new(report)).conclude(ui, results);
     };
-    follow(Followed { record, decided, user, retries: arguments.retries }, evidence, cluster, server, options, context, ui)
-        .await?
-        .conclude(ui, results)
-}
-
-/// A run to follow.
-struct Followed {
-    record: FlowRunRecord,
-    decided: Decided,
-    user: User,
-    retries: Option<u32>,
-}
-
-async fn follow(
-    followed: Followed,
-    evidence: Evidence,
-    cluster: Cluster,
-    server: Server,
-    options: LaunchOptions,
-    context: &Context,
-    ui: &mut Ui,
-) -> Result<Launched> {
-    let Followed { record, decided, user, retries } = followed;
-    let controls =
-        Interruptions { without_terminal: decided.settings.on_interrupt.value, can_ask: ui.can_prompt(), by: user.name.clone() }.listen()?;
-    let keep = context.keep(Some(decided.settings.keep_logs.value), &cluster)?;
-    let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment).followed();
-    let view = FollowView::new(ui, record.run.created.unwrap_or_else(now), options.raw).with_log_file(options.log_file);
-    let follow_options = FollowOptions {
-        keep,
-        limits: Some(decided.settings.limits()),
-        most_attempts: retries.map(|retries| retries.saturating_add(1)),
-        ..FollowOptions::new(user.name)
+    let follower = Follower { decided: &decided, user: &user, retries: arguments.retries, cluster: &cluster, server: &server, context };
+    let further = options.again()?;
+    let launched = follower.follow(&record, evidence, options, ui).await?;
+    let larger = match launched.out_of_memory() {
+        Some(left) => larger::find(left, &record, size.as_deref(), &follower, ui).await?,
+        None => None,
     };
-    to_the_end(&mut job, evidence, follow_options, controls, view, ui).await
+    match (launched, larger) {
+        (Launched::Followed(left), Some(larger)) => {
+            let (record, evidence) = larger.start(*left, record, &server).await?;
+            follower.follow(&record, evidence, further, ui).await?.grown(larger.grown_from).conclude(ui, results)
+        }
+        (launched, _) => launched.conclude(ui, results),
+    }
+}
+
+/// How a run is followed.
+struct Follower<'submission> {
+    decided: &'submission Decided,
+    user: &'submission User,
+    retries: Option<u32>,
+    cluster: &'submission Cluster,
+    server: &'submission Server,
+    context: &'submission Context,
+}
+
+impl Follower<'_> {
+    /// Follows a run to its end. The attempts that are known of it are over, and their output has been shown.
+    async fn follow(&self, record: &FlowRunRecord, evidence: Evidence, options: LaunchOptions, ui: &mut Ui) -> Result<Launched> {
+        let settings = &self.decided.settings;
+        let interruptions = Interruptions { without_terminal: settings.on_interrupt.value, can_ask: ui.can_prompt(), by: self.user.name.clone() };
+        let controls = interruptions.listen()?;
+        let keep = self.context.keep(Some(settings.keep_logs.value), self.cluster)?;
+        let (cluster, server) = (self.cluster.clone(), self.server.clone());
+        let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &self.context.environment)
+            .sized_by(self.decided.map.as_ref().map(|found| found.map.clone()), None)
+            .followed();
+        let known = u32::try_from(evidence.attempts.len()).unwrap_or(u32::MAX);
+        let follow_options = FollowOptions {
+            keep,
+            limits: Some(settings.limits()),
+            most_attempts: self.retries.map(|retries| known.saturating_add(retries).saturating_add(1)),
+            known_attempts: evidence.attempts.iter().map(|attempt| attempt.uid.clone()).collect(),
+            ..FollowOptions::new(self.user.name.clone())
+        };
+        let view = options.view(record.run.created.unwrap_or_else(now), ui);
+        to_the_end(&mut job, evidence, follow_options, controls, view, ui).await
+    }
 }
 
 /// Returns the parameters `NAME=VALUE`: JSON where the value reads as such, else text.
@@ -183,10 +200,12 @@ fn new_run(
     }
 }
 
-/// A key leads to the run that it made, whatever is asked for now: another request under it is a mistake.
-fn check_key(key: Option<&str>, asked: &NewRun, found: &FlowRun) -> Result<()> {
+/// A key leads to the run that it made, whatever is asked for now: another request under it is a mistake. The run may have grown to a
+/// `larger` size since.
+fn check_key(key: Option<&str>, asked: &NewRun, larger: Option<SizeName>, found: &FlowRun) -> Result<()> {
     let Some(key) = key else { return Ok(()) };
-    let same_size = asked.job_variables.get(SIZE_VARIABLE) == found.job_variables.get(SIZE_VARIABLE);
+    let has_grown = larger.is_some_and(|larger| found.size() == Some(larger.0.as_str()));
+    let same_size = has_grown || asked.job_variables.get(SIZE_VARIABLE) == found.job_variables.get(SIZE_VARIABLE);
     let same_parameters = asked.parameters.iter().all(|(name, value)| found.parameters.get(name) == Some(value));
     if same_size && same_parameters {
         return Ok(());
@@ -214,6 +233,9 @@ fn announce(record: &FlowRunRecord, size: Option<&str>, attached: bool, ui: &mut
     let block = submitted::flow_run_block(record, size, attached, ui.painter());
     ui.status(&block);
     let Some(pool) = record.pool.as_ref().filter(|_| !run.state.kind.is_terminal() && run.infrastructure.is_none()) else { return Ok(()) };
+    if let Some(problem) = &pool.two_owners {
+        ui.warning(&format!("work pool `{}`: {problem}", pool.name));
+    }
     if pool.is_paused {
         ui.warning(&format!("work pool `{}` is paused: the run waits until somebody resumes it", pool.name));
     } else if !pool.workers.iter().any(|worker| worker.is_online) {

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::result_file::ResultFile;
 use crate::{
     commands::{context::Context, interrupt::Interruptions, submit::resolve::LOCAL},
-    environment::now,
+    environment::{Environment, now},
     error::{Error, Result},
-    follow::{Control, Controls, FollowOptions, Followed, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
+    follow::{Control, Controls, FollowOptions, Followed, Keep, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
     kubernetes::{
         connect::Cluster,
         jobs::{self, Created},
@@ -19,7 +19,7 @@ use crate::{
     model::{
         evidence::{Ending, Evidence, JobRecord},
         exit_code::ExitCode,
-        launch_plan::{LaunchPlan, OnInterrupt},
+        launch_plan::{GrownFrom, LaunchPlan, OnInterrupt},
         outcome::Outcome,
         reason::Reason,
         story::Story,
@@ -33,14 +33,21 @@ use crate::{
 };
 
 impl LaunchOptions {
-    /// Returns the same options for a further launch.
+    /// Returns the same options for a further launch, whose output follows that of this one.
     ///
     /// # Errors
     /// When the log file cannot be opened a second time.
     pub fn again(&self) -> Result<Self> {
         let log_file = self.log_file.as_ref().map(File::try_clone).transpose();
         let log_file = log_file.map_err(|error| Error::failed("the log file cannot be kept open").caused_by(error))?;
-        Ok(Self { log_file, ..*self })
+        Ok(Self { log_file, is_further: true, ..*self })
+    }
+
+    /// Returns the view of a job that is followed since `started`.
+    #[must_use]
+    pub fn view(self, started: Timestamp, ui: &Ui) -> FollowView {
+        let view = FollowView::new(ui, started, self.raw);
+        if self.is_further { view.with_further_log_file(self.log_file) } else { view.with_log_file(self.log_file) }
     }
 }
 
@@ -69,13 +76,51 @@ pub struct LaunchOptions {
     pub raw: bool,
     /// Also write the output here.
     pub log_file: Option<File>,
+    /// Whether an earlier launch of the same run has written there.
+    pub is_further: bool,
+}
+
+/// What was left of a job: its document, and what that was made of.
+#[derive(Debug)]
+pub struct Left {
+    /// The document.
+    pub report: JobReport,
+    /// Everything that was observed.
+    pub evidence: Evidence,
+}
+
+/// What became of creating a Job.
+pub enum Creation {
+    /// It is there, and nobody follows it yet.
+    Submitted(Box<Submission>),
+    /// It is there, and was ended or left to itself, as an interruption wanted: that has been said.
+    Interrupted {
+        /// The Job.
+        record: Box<JobRecord>,
+        /// Its document.
+        report: Box<JobReport>,
+    },
+}
+
+/// A Job that was created, or attached to.
+pub struct Submission {
+    /// What was asked for.
+    pub plan: LaunchPlan,
+    /// What there is.
+    pub created: Created,
+    cluster: Cluster,
+    started: Timestamp,
+    controls: Controls,
+    options: LaunchOptions,
+    keep: Option<Keep>,
+    environment: Environment,
 }
 
 /// What became of a launch.
 #[derive(Debug)]
 pub enum Launched {
     /// It was followed: it is over, goes on without sbrun, or was told to end, as the document says.
-    Followed(Box<JobReport>),
+    Followed(Box<Left>),
     /// Nobody follows it, as was asked for.
     Detached(Box<JobReport>),
     /// It was interrupted while the Job was being created, and ended or left to itself: that has been said.
@@ -85,10 +130,28 @@ pub enum Launched {
 impl Launched {
     /// Returns why the launch found no machine, so that another size may be taken.
     #[must_use]
-    pub fn no_capacity(&self) -> Option<&JobReport> {
-        let Self::Followed(report) = self else { return None };
-        let lacks = report.outcome == Some(Outcome::NoNode) && report.reason.is_some_and(Reason::is_no_capacity);
-        lacks.then_some(report)
+    pub fn no_capacity(&self) -> Option<&Left> {
+        let lacks = |report: &JobReport| report.outcome == Some(Outcome::NoNode) && report.reason.is_some_and(Reason::is_no_capacity);
+        self.followed().filter(|left| lacks(&left.report))
+    }
+
+    /// Returns what was left of a launch that ran out of memory, so that a larger size may be taken.
+    #[must_use]
+    pub fn out_of_memory(&self) -> Option<&Left> {
+        self.followed().filter(|left| left.report.outcome == Some(Outcome::OutOfMemory))
+    }
+
+    /// Notes the job of the same run that ran out of memory before.
+    #[must_use]
+    pub fn grown(mut self, from: GrownFrom) -> Self {
+        if let Self::Followed(left) = &mut self {
+            left.report.grown_from = Some(from);
+        }
+        self
+    }
+
+    fn followed(&self) -> Option<&Left> {
+        if let Self::Followed(left) = self { Some(left) } else { None }
     }
 
     /// Leaves the document where it is wanted, and returns sbrun's exit code.
@@ -98,15 +161,20 @@ impl Launched {
     pub fn conclude(self, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
         let (report, code, is_document) = match self {
             // With `jsonl` the event of the end has said it.
-            Self::Followed(report) | Self::Interrupted(report) => {
+            Self::Followed(left) => {
+                let report = left.report;
                 let code = report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode);
                 (report, code, matches!(ui.format(), Format::Json | Format::Yaml))
             }
-            Self::Detached(report) => (report, ExitCode::SUCCESS, !matches!(ui.format(), Format::Table | Format::Name)),
+            Self::Interrupted(report) => {
+                let code = report.exit_code.map_or(ExitCode::UNKNOWN, ExitCode);
+                (*report, code, matches!(ui.format(), Format::Json | Format::Yaml))
+            }
+            Self::Detached(report) => (*report, ExitCode::SUCCESS, !matches!(ui.format(), Format::Table | Format::Name)),
         };
         results.finish(&report, ui);
         if is_document {
-            ui.show(&*report, |_| String::new(), Vec::new)?;
+            ui.show(&report, |_| String::new(), Vec::new)?;
         }
         Ok(code)
     }
@@ -114,6 +182,14 @@ impl Launched {
 
 /// Creates the Job of `plan`, and follows it to its end unless detached.
 pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
+    go_on(create(plan, cluster, options, context, ui).await?, ui).await
+}
+
+/// Creates the Job of `plan`, or attaches to the one of its key, and says so.
+///
+/// # Errors
+/// When the server refuses, or does not answer.
+pub async fn create(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Creation> {
     let started = now();
     let keep = context.keep(plan.keep_logs, &cluster)?;
     remember(&plan, &cluster, started, context, ui);
@@ -138,23 +214,37 @@ pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptio
             .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)));
     };
     if let Some(control) = interruption {
-        return interrupted(&created.record, control, &cluster, ui).await.map(Launched::Interrupted);
+        let report = interrupted(&created.record, control, &cluster, ui).await?;
+        return Ok(Creation::Interrupted { record: Box::new(created.record), report });
     }
     if let Some(recorded) = created.record.plan.as_ref().filter(|recorded| recorded.name != plan.name || recorded.run_id != plan.run_id) {
         remember(recorded, &cluster, started, context, ui); // a key leads to a Job that is there already, or to a further attempt
     }
     announce(&plan, &created, &cluster, ui)?;
     warn_of_expiry(&plan, &cluster, ui);
-    let (record, age) = (created.record, created.age);
+    Ok(Creation::Submitted(Box::new(Submission { plan, created, cluster, started, controls, options, keep, environment: context.environment.clone() })))
+}
+
+/// Follows a Job that was created to its end, unless detached.
+///
+/// # Errors
+/// When it cannot be followed, or standard output cannot be written.
+pub async fn go_on(creation: Creation, ui: &mut Ui) -> Result<Launched> {
+    let submission = match creation {
+        Creation::Submitted(submission) => *submission,
+        Creation::Interrupted { report, .. } => return Ok(Launched::Interrupted(report)),
+    };
+    let Submission { plan, created, cluster, started, controls, options, keep, environment } = submission;
+    let Created { record, attached, age } = created;
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
-    let mut job = ClusterJob::new(cluster, &record, &context.environment).aged(age).followed();
+    let mut job = ClusterJob::new(cluster, &record, &environment).aged(age).followed();
     if options.detach {
-        if created.attached && record.leased {
+        if attached && record.leased {
             jobs::drop_lease(job.cluster(), &record, Patience::START).await?; // nobody here will renew it
         }
         return Ok(Launched::Detached(Box::new(JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now())))));
     }
-    let view = FollowView::new(ui, started, options.raw).with_log_file(options.log_file);
+    let view = options.view(started, ui);
     let lease_interval = record.leased.then(|| plan.limits.lease / 3);
     let follow_options = FollowOptions { keep, lease_interval, ..FollowOptions::new(plan.user.name.clone()) };
     to_the_end(&mut job, evidence, follow_options, controls, view, ui).await
@@ -167,7 +257,7 @@ pub async fn here(plan: LaunchPlan, mut job: MachineJob, options: LaunchOptions,
     if ui.format() == Format::Name {
         ui.line(plan.name.as_str())?;
     }
-    let view = FollowView::new(ui, now(), options.raw).with_log_file(options.log_file);
+    let view = options.view(now(), ui);
     let follow_options = FollowOptions::new(plan.user.name.clone());
     to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui).await?.conclude(ui, results)
 }
@@ -274,23 +364,26 @@ pub async fn to_the_end<J: RunningJob>(
         follow(job, evidence, options, controls, |event, now| view.show(&mut shared.borrow_mut(), event, now)).await
     };
     ui.clear_progress();
-    let (report, text) = match followed? {
-        Followed::Finished(end) => finished(&end, ui),
+    let (report, text, evidence) = match followed? {
+        Followed::Finished(end) => {
+            let (report, text) = finished(&end, ui);
+            (report, text, end.1)
+        }
         Followed::Detached(end) => {
             let report = JobReport::new(&end.1, &end.0).left_as(Outcome::Detached);
             let name = report.name.clone().unwrap_or_default();
-            (report, format!("{name} goes on; `sbrun logs -f {name}` follows it, `sbrun cancel {name}` ends it"))
+            (report, format!("{name} goes on; `sbrun logs -f {name}` follows it, `sbrun cancel {name}` ends it"), end.1)
         }
         Followed::Ending(end) => {
             let report = JobReport::new(&end.1, &end.0).left_as(Outcome::Cancelled);
             let name = report.name.clone().unwrap_or_default();
             let here = end.1.job.as_ref().is_some_and(|job| job.namespace == LOCAL);
             let there = format!("{name} is cancelled and uses its grace to end; `sbrun why {name}` tells how it went");
-            (report, if here { format!("{name} did not end in time and is killed") } else { there })
+            (report, if here { format!("{name} did not end in time and is killed") } else { there }, end.1)
         }
     };
     ui.status(&text);
-    Ok(Launched::Followed(Box::new(report)))
+    Ok(Launched::Followed(Box::new(Left { report, evidence })))
 }
 
 fn finished(end: &(Story, Evidence), ui: &Ui) -> (JobReport, String) {

@@ -19,7 +19,7 @@ use crate::{
         footprint::{Allocatable, Footprint},
         identity::{JobName, RunId, base32},
         instance_map::SizeProfile,
-        launch_plan::{Flow, LaunchPlan, OnInterrupt, OnNoCapacity, Placement, User},
+        launch_plan::{Flow, LaunchPlan, OnInterrupt, OnNoCapacity, OnOutOfMemory, Placement, User},
         prefect::tracking::TrackingMode,
         python_imports::prefect::PrefectFlow,
         settings::{Directives, Flags, Layers, Origin, Setting, Settings, TemplateChoice, Variables, resolve},
@@ -95,6 +95,7 @@ pub fn flags(arguments: &SubmitArgs, global: &GlobalArgs) -> Result<Flags> {
         on_interrupt,
         prefect: arguments.prefect.map(|choice| choice.setting().as_str().to_owned()),
         on_no_capacity: arguments.on_no_capacity.map(|choice| choice.setting().as_str().to_owned()),
+        on_oom: arguments.on_oom.map(|choice| choice.setting().as_str().to_owned()),
         env,
         label: arguments.labels.clone(),
         template: path(&arguments.template),
@@ -183,7 +184,8 @@ pub async fn plan(arguments: &SubmitArgs, context: &Context, target: Target<'_>,
         on_interrupt: if arguments.detach { OnInterrupt::Detach } else { settings.on_interrupt.value },
         on_no_capacity: settings.on_no_capacity.value,
         fallback: profile.and_then(|profile| profile.fallback.as_ref()).map(|fallback| fallback.value.clone()),
-        fallback_of: None,
+        asked_size: None,
+        grown_from: None,
         tracking: None,
         user: User::default(),
         labels: values(&settings.labels),
@@ -300,6 +302,15 @@ fn provenance(checkout: Option<&git::Checkout>, environment: &Environment) -> cr
     checkout.cloned().unwrap_or_default().provenance(ci_run)
 }
 
+/// Says what is asked of a follower that there will not be.
+pub fn tell_unfollowed(decided: &Decided, detach: bool, ui: &mut Ui) {
+    let Settings { on_no_capacity, on_oom, .. } = &decided.settings;
+    let asked = [("--on-no-capacity", on_no_capacity.value != OnNoCapacity::Wait), ("--on-oom", on_oom.value != OnOutOfMemory::Fail)];
+    for (flag, _) in asked.iter().filter(|(_, asked)| *asked && detach) {
+        ui.warning(&format!("nobody follows a detached job, so `{flag}` does nothing"));
+    }
+}
+
 /// Says what people should know before anything starts.
 pub fn tell(decided: &Decided, resolved: &Resolved, detach: bool, ui: &mut Ui) {
     for warning in &decided.warnings {
@@ -311,9 +322,7 @@ pub fn tell(decided: &Decided, resolved: &Resolved, detach: bool, ui: &mut Ui) {
     for name in resolved.plan.environment.keys().filter(|name| secrets::looks_secret(name)) {
         ui.warning(&format!("the variable {name} is readable by everybody who may see the Job; `--secret {name}` keeps it out of sight"));
     }
-    if resolved.plan.on_no_capacity != OnNoCapacity::Wait && detach {
-        ui.warning("nobody follows a detached job, so `--on-no-capacity` does nothing");
-    }
+    tell_unfollowed(decided, detach, ui);
     for note in &resolved.notes {
         ui.status(&format!("note: {note}"));
     }

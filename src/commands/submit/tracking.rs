@@ -6,14 +6,23 @@ use serde_json::{Value, json};
 
 use super::{
     SubmitArgs,
+    launch::{self, Creation, LaunchOptions, Launched},
     resolve::{Decided, Resolved},
 };
 use crate::{
     commands::context::Context,
     error::{Error, Result},
+    kubernetes::{
+        connect::Cluster,
+        jobs::{self, Created},
+        retry::Patience,
+    },
     model::{
+        diagnose::is_finished,
+        evidence::JobRecord,
         instance_map::Prefect,
-        launch_plan::{LaunchPlan, Secret, SecretSource},
+        launch_plan::{LaunchPlan, OnOutOfMemory, Secret, SecretSource},
+        outcome::Outcome,
         prefect::{
             flow_run::{StateType, TAG},
             pool::credential,
@@ -25,6 +34,8 @@ use crate::{
     prefect::{Server, flow_runs::NewRun},
 };
 
+/// The state of a run whose Job is being made.
+const SUBMITTING: &str = "Submitting";
 /// Where a pod finds the API.
 const API_URL: &str = "PREFECT_API_URL";
 /// Prefect's own variables for retries that no source shows.
@@ -66,7 +77,8 @@ pub fn prepare(arguments: &SubmitArgs, decided: &Decided, resolved: &Resolved, c
         }
         return Ok(None);
     };
-    check_owners(&flow, &resolved.plan, ui);
+    let grows = decided.settings.on_oom.value == OnOutOfMemory::NextSize && !arguments.detach;
+    check_owners(&flow, &resolved.plan, grows, ui);
     if mode == TrackingMode::Off {
         return without(arguments, &parameters, "`--prefect off`");
     }
@@ -98,7 +110,7 @@ fn without(arguments: &SubmitArgs, parameters: &BTreeMap<String, Value>, why: &s
 }
 
 /// Retries have one owner. Where Prefect and Kubernetes would both start a flow again, the product is said.
-fn check_owners(flow: &PrefectFlow, plan: &LaunchPlan, ui: &mut Ui) {
+fn check_owners(flow: &PrefectFlow, plan: &LaunchPlan, grows: bool, ui: &mut Ui) {
     let infrastructure = plan.infrastructure_retries;
     let hidden = DEFAULT_RETRIES.iter().find_map(|name| plan.environment.get(*name)?.parse().ok()).unwrap_or(0);
     let own = match flow.retries {
@@ -109,9 +121,10 @@ fn check_owners(flow: &PrefectFlow, plan: &LaunchPlan, ui: &mut Ui) {
         _ if infrastructure == 0 => {}
         Retries::Known(0) => {}
         Retries::Known(retries) => ui.warning(&format!(
-            "flow `{}` has {retries} retries in Prefect, and `--infrastructure-retries {infrastructure}` starts it anew each time: up to {} executions",
+            "flow `{}` has {retries} retries in Prefect, and `--infrastructure-retries {infrastructure}` starts it anew each time: up to {} executions{}",
             flow.name,
-            executions(retries, infrastructure)
+            executions(retries, infrastructure) * if grows { 2 } else { 1 },
+            if grows { ", at two sizes" } else { "" }
         )),
         Retries::Unknown => ui.warning(&format!(
             "the retries of flow `{}` are computed, so with `--infrastructure-retries {infrastructure}` nobody can say how often it may run",
@@ -121,11 +134,11 @@ fn check_owners(flow: &PrefectFlow, plan: &LaunchPlan, ui: &mut Ui) {
 }
 
 impl Intent {
-    /// Makes the run in Prefect and notes it in the plan. The same `--key` leads to the same run.
+    /// Makes the run in Prefect, notes it in the plan and returns it. The same `--key` leads to the same run.
     ///
     /// # Errors
     /// When the API refuses, or does not answer.
-    pub async fn begin(&self, plan: &mut LaunchPlan, mode: TrackingMode, ui: &mut Ui) -> Result<()> {
+    pub async fn begin(&self, plan: &mut LaunchPlan, mode: TrackingMode, ui: &mut Ui) -> Result<Option<OpenRun>> {
         let key = plan.key.as_ref().map_or_else(|| plan.run_id.to_string(), |key| format!("{}/{key}", plan.namespace));
         let run = NewRun {
             name: Some(plan.name.to_string()),
@@ -140,24 +153,107 @@ impl Intent {
             Err(error) if mode == TrackingMode::Required || self.retries.is_some() || !self.parameters.is_empty() => return Err(error),
             Err(error) => {
                 ui.warning(&format!("the flow is not tracked: {}", error.message()));
-                return Ok(());
+                return Ok(None);
             }
         };
-        plan.tracking = Some(Tracking { flow_run: flow_run.id, name: flow_run.name, entrypoint: self.entrypoint.clone() });
-        Ok(())
+        let is_over = flow_run.state.kind.is_terminal();
+        plan.tracking = Some(Tracking { flow_run: flow_run.id.clone(), name: flow_run.name, entrypoint: self.entrypoint.clone() });
+        Ok(Some(OpenRun { server: self.server.clone(), id: flow_run.id, is_over }))
+    }
+}
+
+/// The run in Prefect of a launch that is under way. Its words are lost where the API does not take them: the flow itself has the last ones.
+#[derive(Debug)]
+pub struct OpenRun {
+    server: Server,
+    id: String,
+    /// Whether an earlier Job of it has ended.
+    is_over: bool,
+}
+
+impl OpenRun {
+    /// Opens a run that has ended for a further Job of it.
+    ///
+    /// # Errors
+    /// When the API cannot be asked: without the run in Prefect the engine has nothing to run.
+    pub async fn reopen(server: Server, tracking: &Tracking, message: &str) -> Result<Self> {
+        server.correct_state(&tracking.flow_run, StateType::Pending, SUBMITTING, message).await?;
+        Ok(Self { server, id: tracking.flow_run.clone(), is_over: false })
     }
 
-    /// Notes the Job in Prefect, as a worker would: by that others find it.
-    pub async fn note_job(&self, plan: &LaunchPlan) {
-        let Some(tracking) = &plan.tracking else { return };
-        // Who cannot note it finds the Job by its label.
-        drop(self.server.note_job(&tracking.flow_run, &plan.namespace, plan.name.as_str()).await);
+    /// Creates the Job of the run and follows it, unless detached. A launch that comes to nothing closes the run: nobody else ever would.
+    ///
+    /// # Errors
+    /// When the Job cannot be created or followed.
+    pub async fn launch(self, plan: LaunchPlan, cluster: &Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
+        let by = plan.user.name.clone();
+        let creation = launch::create(plan, cluster.clone(), options, context, ui).await;
+        match &creation {
+            Ok(Creation::Submitted(submission)) => self.note(&submission.created, cluster).await,
+            Ok(Creation::Interrupted { record, report }) if report.outcome == Some(Outcome::Cancelled) => {
+                let message = format!("cancelled by {by} with sbrun, as Job {} was made", record.name);
+                drop(self.server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await);
+            }
+            Ok(Creation::Interrupted { record, .. }) => self.note_job(record).await,
+            Err(error) => self.abandon(cluster, error.message()).await,
+        }
+        launch::go_on(creation?, ui).await
     }
 
-    /// Closes the run of a launch that came to nothing: nobody else ever would.
-    pub async fn abandon(&self, plan: &LaunchPlan, why: &Error) {
-        let Some(tracking) = &plan.tracking else { return };
-        let message = format!("sbrun could not launch it: {}", why.message());
-        drop(self.server.set_state(&tracking.flow_run, StateType::Crashed, "Crashed", &message).await);
+    /// Notes the Job of the run, unless the key has led to one that is of another.
+    async fn note(&self, created: &Created, cluster: &Cluster) {
+        let record = &created.record;
+        if record.flow_run.as_ref() != Some(&self.id) {
+            return self.abandon(cluster, &format!("its key is that of Job {}, which is not of this run", record.name)).await;
+        }
+        if self.is_over && !created.attached {
+            // Its engine may be quicker: Prefect's rules then refuse what is late.
+            let message = format!("started again as Job {}", record.name);
+            drop(self.server.set_state(&self.id, StateType::Pending, SUBMITTING, &message).await);
+            // What sbrun ended itself is cancelled there, and stays so by those rules.
+            if let Ok(Some(run)) = self.server.flow_run(&self.id).await
+                && run.state.kind == StateType::Cancelled
+            {
+                drop(self.server.correct_state(&self.id, StateType::Pending, SUBMITTING, &message).await);
+            }
+        }
+        self.note_job(record).await;
+    }
+
+    /// Notes the Job in Prefect, as a worker would: by that others find it, else by its label.
+    async fn note_job(&self, record: &JobRecord) {
+        drop(self.server.note_job(&self.id, &record.namespace, &record.name).await);
+    }
+
+    /// Closes the run, unless a Job of it is there: that may run on.
+    async fn abandon(&self, cluster: &Cluster, why: &str) {
+        let found = jobs::of_flow_run(cluster, &self.id, Patience::CANCEL).await;
+        if !found.is_ok_and(|jobs| jobs.iter().any(|job| !is_finished(job))) {
+            let message = format!("sbrun could not launch it: {why}");
+            drop(self.server.set_state(&self.id, StateType::Crashed, "Crashed", &message).await);
+        }
+    }
+}
+
+/// Launches a plan on the cluster; the run in Prefect that it is to be, if any, is there first.
+///
+/// # Errors
+/// When the run or the Job cannot be created, or the Job not be followed.
+pub async fn launch(
+    mut plan: LaunchPlan,
+    intent: Option<&Intent>,
+    mode: TrackingMode,
+    cluster: &Cluster,
+    options: LaunchOptions,
+    context: &Context,
+    ui: &mut Ui,
+) -> Result<Launched> {
+    let run = match intent {
+        Some(intent) => intent.begin(&mut plan, mode, ui).await?,
+        None => None,
+    };
+    match run {
+        Some(run) => run.launch(plan, cluster, options, context, ui).await,
+        None => launch::on_cluster(plan, cluster.clone(), options, context, ui).await,
     }
 }

@@ -130,6 +130,10 @@ async fn next_step(cluster: &Cluster, plan: &LaunchPlan, job: Job) -> Result<Ste
     if annotation(&job, labels::CONTENT) != Some(manifest::content_sha256(plan).as_str()) {
         return Err(other_content(key, plan, &record));
     }
+    let grows = plan.grown_from.as_ref().is_some_and(|earlier| earlier.job == record.name);
+    if grows {
+        return Ok(Step::Create(Box::new(LaunchPlan { name, run_id, ..plan.clone() })));
+    }
     // What was rejected never ran, and its cause may be mended by now: an image pushed, a quota raised.
     let again = [Outcome::Lost, Outcome::NoNode, Outcome::Rejected];
     // A follower gives its verdict as soon as it is certain; the Job controller writes the last condition a moment later.

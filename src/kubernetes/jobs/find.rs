@@ -83,6 +83,17 @@ async fn read_with(cluster: &Cluster, name: &str, patience: Patience) -> Result<
     Ok(job.map(|job| job_record(&job)))
 }
 
+/// Returns the Jobs of a flow run of Prefect.
+///
+/// # Errors
+/// When the server refuses or does not answer within `patience`.
+pub async fn of_flow_run(cluster: &Cluster, id: &str, patience: Patience) -> Result<Vec<JobRecord>> {
+    let doing = format!("looking for Jobs of flow run `{id}`");
+    let selector = ListParams::default().labels(&format!("{}={id}", labels::PREFECT_FLOW_RUN));
+    let jobs = cluster.read_all(&cluster.api::<Job>(), selector, patience, &doing).await.map_err(|error| explain(error, &doing))?;
+    Ok(jobs.iter().map(job_record).collect())
+}
+
 /// Returns the one of `known`, newest first, that `reference` means.
 fn choose<'known>(reference: &str, namespace: &str, known: &'known [JobRecord]) -> Result<&'known JobRecord> {
     if reference == LATEST {

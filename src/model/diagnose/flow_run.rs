@@ -128,15 +128,15 @@ fn crashed(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> End {
     if let Some(ending) = ending(inquiry, record) {
         return with_state(deadline::by_ending(inquiry, ending), record);
     }
-    // A supervisor that ended with 0 has told Prefect what became of the flow below it.
-    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, true);
-    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded).or_else(killed) {
-        return with_state(end, record);
-    }
     let message = record.run.state.message.as_deref().unwrap_or_default();
     let said = if message.is_empty() { String::new() } else { format!(": {}", inline(message)) };
     if message.starts_with(NOT_SUBMITTED) {
         return end(record, Outcome::Rejected, Reason::RejectedAdmission, format!("the worker could not create the Job{said}"));
+    }
+    // A supervisor that ended with 0 has told Prefect what became of the flow below it.
+    let killed = || attempt::supervised_out_of_memory(inquiry, inquiry.last_attempt()?, true);
+    if let Some(end) = by_pod(inquiry).filter(|end| end.outcome != Outcome::Succeeded).or_else(killed) {
+        return with_state(end, record);
     }
     end(record, Outcome::Failed, Reason::FlowCrashed, format!("the flow run crashed{said}")).with_code(1)
 }
@@ -167,11 +167,11 @@ fn is_own(inquiry: &Inquiry<'_>) -> bool {
 fn abandoned(inquiry: &Inquiry<'_>, record: &FlowRunRecord) -> Judgement {
     let Some((over, at)) = process_end(inquiry) else { return Judgement::Open };
     // Its process told its last state before it ended, or never will; only of a worker's Job an observer may have more to say.
-    let until = after(at, if is_own(inquiry) { OWN_LAST_STATE_SECONDS } else { LAST_STATE_SECONDS });
+    let state = &record.run.state;
+    let until = if is_own(inquiry) { after(at, OWN_LAST_STATE_SECONDS) } else { after(at.max(state.since.unwrap_or(at)), LAST_STATE_SECONDS) };
     if inquiry.now < until {
         return Judgement::Held(until);
     }
-    let state = &record.run.state;
     if over.outcome != Outcome::Succeeded {
         return Judgement::Ended(Box::new(with_state(over, record)));
     }

@@ -320,6 +320,33 @@ fn sizes_are_found_or_suggested() {
 }
 
 #[test]
+fn the_next_size_has_more_memory_and_no_less_of_anything_else() {
+    let size = |name: &str, cpu: u32, memory: &str, more: &str| format!("  {name}: {{footprint: {{cpu: {cpu}, memory: {memory}}}{more}}}\n");
+    let sizes = [
+        size("small", 4, "8Gi", ""),
+        size("narrow", 2, "16Gi", ""),
+        size("gpu", 8, "16Gi", ", gpu: 1"),
+        size("dear", 4, "32Gi", ", price_per_hour: 3"),
+        size("cheap", 4, "32Gi", ", price_per_hour: 2"),
+        size("spot", 4, "32Gi", ", spot: true, price_per_hour: 1"),
+        size("huge-spot", 8, "64Gi", ", spot: true"),
+        size("huge", 8, "64Gi", ""),
+    ];
+    let map = map(&format!("version: 1\nsizes:\n{}", sizes.concat()));
+    let after = |name: &str, memory: Option<&str>| {
+        let profile = map.size(&SizeName(name.into())).expect("a size");
+        let mut had = profile.footprint(&map.defaults);
+        had.memory = memory.map_or(had.memory, |memory| memory.parse().expect("an amount"));
+        map.next_size(profile, &had).map(|size| size.name.0.as_str())
+    };
+    assert_eq!(after("small", None), Some("cheap"), "no fewer CPUs, no GPU, the same kind of machine, then the price");
+    assert_eq!(after("narrow", None), Some("cheap"));
+    assert_eq!(after("spot", None), Some("huge-spot"));
+    assert_eq!((after("huge", None), after("huge-spot", None), after("gpu", None)), (None, None, None));
+    assert_eq!(after("dear", Some("9Gi")), Some("dear"), "what it has and did not use");
+}
+
+#[test]
 fn another_cluster_is_refused_and_the_fitting_context_named() {
     let map = map(&format!("{GOOD}cluster: {{server: 'https://ABC.eks.amazonaws.com', region: eu-west-1, name: prod}}"));
     let contexts = |list: &[(&str, &str)]| list.iter().map(|(context, server)| ((*context).to_owned(), (*server).to_owned())).collect::<Vec<_>>();

@@ -128,6 +128,10 @@ pub struct WorkPool {
     pub sizes: Vec<String>,
     /// The size of whoever names none.
     pub default_size: Option<String>,
+    /// Why its workers will refuse every run, by its template.
+    pub refused: Vec<String>,
+    /// Why Kubernetes starts runs again, too, by its template.
+    pub two_owners: Option<String>,
     /// Its workers.
     pub workers: Vec<Worker>,
 }

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     pod::credential,
-    rules::{broken, hidden_retries},
+    rules::{broken, hidden_retries, refused, two_owners},
 };
 use crate::model::{
     identity::{SizeName, label_value},

@@ -9,7 +9,7 @@ use crate::{
         footprint::Footprint,
         identity::SizeName,
         instance_map::{Defaults, InstanceMap, Located, SizeProfile, Template},
-        launch_plan::{OnInterrupt, OnNoCapacity, RunAsUser, TimeLimits},
+        launch_plan::{OnInterrupt, OnNoCapacity, OnOutOfMemory, RunAsUser, TimeLimits},
         prefect::tracking::TrackingMode,
         quantity::{Cpu, Memory},
         suggestion,
@@ -81,6 +81,8 @@ pub struct Settings {
     pub on_interrupt: Setting<OnInterrupt>,
     /// What to do when there is no machine of the size.
     pub on_no_capacity: Setting<OnNoCapacity>,
+    /// What to do when a flow runs out of memory.
+    pub on_oom: Setting<OnOutOfMemory>,
     /// Whether a Prefect flow is tracked by a run in Prefect.
     pub prefect: Setting<TrackingMode>,
     /// Environment variables, each with its own origin.
@@ -222,6 +224,7 @@ impl Resolver<'_> {
                 .unwrap_or_else(|| Setting::built_in(0)),
             on_interrupt: self.typed(Key::OnInterrupt, value::on_interrupt).unwrap_or_else(|| Setting::built_in(interrupted)),
             on_no_capacity: self.typed(Key::OnNoCapacity, value::on_no_capacity).unwrap_or_else(|| Setting::built_in(OnNoCapacity::Wait)),
+            on_oom: self.typed(Key::OnOom, value::on_oom).unwrap_or_else(|| Setting::built_in(OnOutOfMemory::Fail)),
             prefect: self.typed(Key::Prefect, value::tracking).unwrap_or_else(|| Setting::built_in(TrackingMode::Auto)),
             env: self.pairs(Key::Env, value::assignment, |defaults| &defaults.env),
             labels: self.pairs(Key::Label, value::label, |defaults| &defaults.labels),

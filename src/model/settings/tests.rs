@@ -236,6 +236,7 @@ fn every_setting_is_listed_with_its_origin() {
         "infrastructure_retries: 0 (built-in)",
         "on_interrupt: detach (built-in)",
         "on_no_capacity: wait (built-in)",
+        "on_oom: fail (built-in)",
         "prefect: auto (built-in)",
         "env.LEVEL: debug (size large in instance-map.yaml line 13)",
         "env.TZ: UTC (defaults in instance-map.yaml line 5)",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{
     duration,
     identity::{LABEL_VALUE_LIMIT, SizeName},
-    launch_plan::{OnInterrupt, OnNoCapacity, RunAsUser},
+    launch_plan::{OnInterrupt, OnNoCapacity, OnOutOfMemory, RunAsUser},
     prefect::tracking::TrackingMode,
     quantity::{Cpu, MIB, Memory},
 };
@@ -122,6 +122,15 @@ pub(crate) fn on_no_capacity(text: &str) -> Parsed<OnNoCapacity> {
         "fail" => Ok(OnNoCapacity::Fail),
         "fallback" => Ok(OnNoCapacity::Fallback),
         _ => Err(format!("`{text}` is not `wait`, `fail` or `fallback`")),
+    }
+}
+
+/// Returns what to do when a flow runs out of memory.
+pub(crate) fn on_oom(text: &str) -> Parsed<OnOutOfMemory> {
+    match text {
+        "fail" => Ok(OnOutOfMemory::Fail),
+        "next-size" => Ok(OnOutOfMemory::NextSize),
+        _ => Err(format!("`{text}` is not `fail` or `next-size`")),
     }
 }
 

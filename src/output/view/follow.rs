@@ -49,6 +49,13 @@ impl FollowView {
         self
     }
 
+    /// Also writes the flow's output after what an earlier attempt has written to this file.
+    #[must_use]
+    pub fn with_further_log_file(mut self, file: Option<File>) -> Self {
+        self.log_file = file;
+        self
+    }
+
     /// Leaves changes of phase out of it: `logs` shows the output only.
     #[must_use]
     pub fn output_only(mut self) -> Self {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     model::{
         evidence::Evidence,
+        launch_plan::GrownFrom,
         outcome::{Fault, Outcome},
         prefect::flow_run::{FlowRunRecord, StateType},
         reason::Reason,
@@ -57,8 +58,10 @@ pub struct JobReport {
     pub details: Vec<ReasonLine>,
     /// Every phase with its start.
     pub phases: Vec<PhaseStart>,
-    /// Number of attempts.
+    /// Number of attempts of the run, those at a smaller size included.
     pub attempts: u32,
+    /// The job of the same run that ran out of memory at a smaller size before; `null` where there is none.
+    pub grown_from: Option<GrownFrom>,
     /// Pod of the last attempt.
     pub pod: Option<String>,
     /// Node of the last attempt.
@@ -170,7 +173,8 @@ impl JobReport {
             next: cause.map(|cause| cause.next.clone()).unwrap_or_default(),
             details: story.details.iter().map(|cause| ReasonLine { reason: cause.reason, summary: cause.summary.clone() }).collect(),
             phases: story.phases.clone(),
-            attempts: story.attempts,
+            attempts: story.attempts + evidence.earlier_attempts(),
+            grown_from: job.and_then(|job| job.plan.as_ref()?.grown_from.clone()),
             pod: attempt.map(|attempt| attempt.pod.clone()),
             node: attempt.and_then(|attempt| attempt.node.clone()),
             created: flow_run.and_then(|record| record.run.created).or_else(|| job.and_then(|job| job.created)),

@@ -57,8 +57,9 @@ fn facts(evidence: &Evidence, verdict: &Verdict) -> Vec<String> {
         (Some(waited), None) => facts.push(format!("waited {}", wording::span(waited))),
         (None, _) => {}
     }
-    if verdict.attempts > 1 {
-        facts.push(wording::count(verdict.attempts as usize, "attempt"));
+    let attempts = verdict.attempts + evidence.earlier_attempts();
+    if attempts > 1 {
+        facts.push(wording::count(attempts as usize, "attempt"));
     }
     let limit = evidence.job.as_ref().map(|job| job.footprint.memory).filter(|memory| memory.0 > 0);
     match (verdict.peak_memory, limit) {

@@ -1,7 +1,13 @@
 //! What a submission says once the Job exists, and what a dry run shows.
 
 use crate::{
-    model::{launch_plan::LaunchPlan, package::Package, prefect::flow_run::FlowRunRecord, quantity::Memory},
+    model::{
+        identity::SizeName,
+        launch_plan::{GrownFrom, LaunchPlan},
+        package::Package,
+        prefect::flow_run::FlowRunRecord,
+        quantity::Memory,
+    },
     output::{
         style::{Painter, Role},
         wording,
@@ -31,6 +37,24 @@ pub fn flow_run_block(record: &FlowRunRecord, size: Option<&str>, attached: bool
     head.extend(size.map(|size| format!("at size {size}")));
     let lines = [head.join(" "), painter.paint(Role::Faint, &format!("  {}", record.page))];
     lines.into_iter().chain(commands(&record.run.id, painter)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns `: 1.06 an hour instead of 0.42`, as far as the prices are known.
+#[must_use]
+pub fn price_words(before: Option<f64>, after: Option<f64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => format!(": {after:.2} an hour instead of {before:.2}"),
+        (None, Some(after)) => format!(": {after:.2} an hour"),
+        (_, None) => String::new(),
+    }
+}
+
+/// Returns the line before a run that ran out of memory goes on at a larger size.
+#[must_use]
+pub fn grown_line(before: &GrownFrom, price: Option<f64>, size: &SizeName, memory: Memory, price_then: Option<f64>) -> String {
+    let GrownFrom { size: small, memory: limit, .. } = before;
+    let prices = price_words(price, price_then);
+    format!("size {small} ran out of memory; running it once more at size {size}, with {memory} instead of {limit}{prices}")
 }
 
 /// Returns the commands that make sense while a job runs.

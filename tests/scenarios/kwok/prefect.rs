@@ -7,6 +7,8 @@ use crate::common::{
     prefect::{Prefect, prefect},
 };
 
+mod cloud;
+mod faults;
 mod runs;
 
 /// What no size has in common with another: placement, footprint, a hyphen in a name, variables, a user.

@@ -15,6 +15,18 @@ mod cloud;
 mod pool;
 mod tracked;
 
+/// Returns a namespace of a team and its pool: n1 is of both its sizes, `small` with what a flow needs and `large` with more than twice of it.
+fn two_sizes() -> (Namespace, String) {
+    let mut namespace = real().namespace();
+    namespace.map(&["small", "large"], "");
+    let map = std::fs::read_to_string(namespace.sandbox.path("instance-map.yaml")).unwrap();
+    let (before, large) = map.split_once("  large:").unwrap();
+    let large = large.replace("memory: 128Mi", "memory: 1200Mi").replace("sbrun.dev/size: large", "sbrun.dev/size: small");
+    namespace.sandbox.write("instance-map.yaml", format!("{before}  large:{large}"));
+    let pool = prefect().team(&mut namespace, "reschedule");
+    (namespace, pool)
+}
+
 /// A namespace of a team: a work pool that sbrun made of the map, with sizes `small`, which n1 is of, and `large`, of which there is no
 /// machine; and a deployment of the flow `work`.
 struct Team {

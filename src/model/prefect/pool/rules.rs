@@ -43,27 +43,49 @@ fn fixed() -> Vec<String> {
     ]
 }
 
-/// Returns what is broken in a template, in sentences: rules of the worker and of sbrun.
-#[must_use]
-pub fn broken(template: &Value) -> Vec<String> {
-    let mut found = Vec::new();
+/// Returns the Job's specification in a template, and its pod's.
+fn specs(template: &Value) -> (&Value, &Value) {
     let spec = template.pointer("/job_configuration/job_manifest/spec").unwrap_or(&Value::Null);
-    let pod = spec.pointer("/template/spec").unwrap_or(&Value::Null);
+    (spec, spec.pointer("/template/spec").unwrap_or(&Value::Null))
+}
+
+/// Returns that a template gives retries two owners, in a sentence.
+#[must_use]
+pub fn two_owners(template: &Value) -> Option<String> {
+    let limit = &specs(template).0["backoffLimit"];
+    (*limit != 0).then(|| format!("`backoffLimit` is {limit}, not 0: Kubernetes and Prefect both retry, up to a run at the same time"))
+}
+
+/// Returns why the worker will refuse every run of a template, in sentences.
+#[must_use]
+pub fn refused(template: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let (_, pod) = specs(template);
     let mut must = |holds: bool, words: String| {
         if !holds {
             found.push(words);
         }
     };
-    must(
-        spec["backoffLimit"] == 0,
-        format!("`backoffLimit` is {}, not 0: Kubernetes and Prefect both retry, up to a run at the same time", spec["backoffLimit"]),
-    );
     must(pod["restartPolicy"] == "Never", format!("`restartPolicy` is {}, not \"Never\": the worker refuses every run", pod["restartPolicy"]));
     for field in ["parallelism", "completions"] {
         must(pod[field] == 1, format!("`{field}` of the pod is {}, not 1: the worker refuses every run", pod[field]));
     }
     let first = &pod["containers"][0];
     must(first["name"] == CONTAINER, format!("the first container is called {}, not \"{CONTAINER}\": the worker refuses every run", first["name"]));
+    found
+}
+
+/// Returns what is broken in a template, in sentences: rules of the worker and of sbrun.
+#[must_use]
+pub fn broken(template: &Value) -> Vec<String> {
+    let mut found: Vec<String> = two_owners(template).into_iter().chain(refused(template)).collect();
+    let (spec, pod) = specs(template);
+    let first = &pod["containers"][0];
+    let mut must = |holds: bool, words: String| {
+        if !holds {
+            found.push(words);
+        }
+    };
     let annotations = &spec["template"]["metadata"]["annotations"];
     if !annotations.is_string() {
         for (key, value) in [(SAFE_TO_EVICT, "false"), (DO_NOT_DISRUPT, "true")] {

@@ -51,6 +51,7 @@ impl Settings {
                 .to_owned()
             }),
             Key::OnNoCapacity => one(key, Some(&self.on_no_capacity), |value| value.as_str().to_owned()),
+            Key::OnOom => one(key, Some(&self.on_oom), |value| value.as_str().to_owned()),
             Key::Prefect => one(key, Some(&self.prefect), |value| value.as_str().to_owned()),
             Key::Env => named(key, &self.env),
             Key::Label => named(key, &self.labels),

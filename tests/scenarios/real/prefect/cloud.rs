@@ -129,7 +129,7 @@ fn a_run_whose_machine_goes_without_notice_is_lost() {
     group.suspend("Launch");
     group.lose("spot-interruption");
     let report = follower.finish().exits(75).json();
-    assert_eq!(report["outcome"], "lost", "{report:#}");
+    assert_eq!((&report["outcome"], &report["reason"]), (&json!("lost"), &json!("Lost.SpotReclaimed")), "{report:#}");
     assert_eq!(prefect().flow_run(&run)["state_type"], "CRASHED", "{:?}", prefect().states(&run));
     assert_eq!(executions(&run), 1);
     let story = namespace.sandbox.command(["why", &run, "-o", "json"]).exits(0).json();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::two_sizes;
 use crate::common::{
     cluster::{Namespace, eventually, proves, real},
     prefect::{POD_API, Seat, prefect},
@@ -82,6 +83,24 @@ fn a_flow_that_runs_out_of_memory() {
     let run = run_of(&report);
     assert!(run["state"]["message"].as_str().unwrap().contains("Flow.OutOfMemory"), "{run:#}");
     proves(&report, "OOMKilled", "--size LARGER");
+}
+
+#[test]
+fn a_flow_that_runs_out_of_memory_is_the_same_run_at_the_next_size() {
+    let _seat = Seat::take();
+    let (namespace, _pool) = two_sizes();
+    namespace.sandbox.write("flow.py", FLOW);
+    let submit = ["submit", "-s", "small", "--on-oom", "next-size", "-p", "mib=700", "-o", "json", "flow.py"];
+    let output = namespace.sandbox.command(submit).exits(0).says(&["once more at size large"]);
+    let report = output.json();
+    assert_eq!((&report["size"], &report["attempts"], &report["grown_from"]["size"]), (&json!("large"), &json!(2), &json!("small")), "{output}");
+    let run = run_of(&report);
+    assert_eq!((&run["state_type"], &run["run_count"]), (&json!("COMPLETED"), &json!(2)), "{run:#}");
+    assert_eq!(run["infrastructure_pid"], json!(format!("{}:{}", namespace.name, report["name"].as_str().unwrap())));
+    let jobs = namespace.objects("jobs");
+    assert!(jobs.len() == 2 && jobs.iter().all(|job| job["metadata"]["labels"]["prefect.io/flow-run-id"] == run["id"]), "{jobs:#?}");
+    let states = prefect().states(run["id"].as_str().unwrap());
+    assert_eq!(states.iter().filter(|state| *state == "Running").count(), 2, "{states:?}");
 }
 
 #[test]
