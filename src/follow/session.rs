@@ -240,9 +240,7 @@ where
         if let Some(unreachable) = self.unreachable.take() {
             self.evidence.last_output = Some(self.job.now()); // nor was an outage silence of the flow
             let seconds = self.job.now().duration_since(unreachable.since).as_secs();
-            if seconds >= 5 {
-                (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), self.job.now())?;
-            }
+            (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), self.job.now())?;
         }
         Ok(())
     }
