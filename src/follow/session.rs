@@ -36,8 +36,6 @@ const LOOK_AROUND: SignedDuration = SignedDuration::from_secs(30);
 const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long pods may take to go, beyond their grace, before sbrun says that the job may still run.
 const SETTLE: Duration = Duration::from_secs(45);
-/// A silence of the cluster that was shorter is not worth a word once it is over.
-const SHORT_SECONDS: i64 = 5;
 /// A round of the loop that took longer was not one: sbrun itself did not run, or could not ask.
 const DEAF: SignedDuration = SignedDuration::from_secs(20);
 
@@ -241,7 +239,7 @@ where
         if self.cluster.lasts() {
             self.evidence.last_output = Some(now); // nor was an outage silence of the flow
         }
-        if let Some(seconds) = self.cluster.answered(now).filter(|seconds| *seconds >= SHORT_SECONDS) {
+        if let Some(seconds) = self.cluster.answered(now) {
             (self.view)(JobEvent::Notice(format!("the cluster answers again after {seconds} s")), now)?;
         }
         match self.evidence.flow_run.obstacle() {

@@ -85,7 +85,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which `config` lists them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Size,
         Self::Name,
         Self::Image,

@@ -222,7 +222,16 @@ pub async fn create(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, 
     }
     announce(&plan, &created, &cluster, ui)?;
     warn_of_expiry(&plan, &cluster, ui);
-    Ok(Creation::Submitted(Box::new(Submission { plan, created, cluster, started, controls, options, keep, environment: context.environment.clone() })))
+    Ok(Creation::Submitted(Box::new(Submission {
+        plan,
+        created,
+        cluster,
+        started,
+        controls,
+        options,
+        keep,
+        environment: context.environment.clone(),
+    })))
 }
 
 /// Follows a Job that was created to its end, unless detached.

@@ -2,6 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
+use kube::api::ListParams;
 
 use super::lists::{ListFilter, labelled, sift_metadata};
 use crate::{

@@ -53,7 +53,8 @@ fn attempt(known: AttemptRecord, seen: AttemptRecord, now: Timestamp) -> Attempt
         node: seen.node.or(known.node),
         scheduled: seen.scheduled.or(known.scheduled),
         disruption: seen.disruption.or(known.disruption),
-        deleted: seen.deleted.or(known.deleted),
+        // The kubelet asks once more, without grace, when all is over.
+        deleted: [known.deleted, seen.deleted].into_iter().flatten().min(),
         gone: None,
         node_created: known.node_created,
         provider_id: known.provider_id,

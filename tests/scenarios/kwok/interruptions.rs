@@ -256,13 +256,13 @@ fn a_stopped_follower_takes_its_own_silence_for_nothing() {
     line.mend();
     running.signal(Signal::SIGCONT);
     running.until("meanwhile 24");
-    write("after");
-    running.until("after");
+    write("and on it goes");
+    running.until("and on it goes");
     running.signal(Signal::SIGTERM);
     let output = running.finish().exits(130);
     let expected: String = std::iter::once("before".to_owned())
         .chain((0..25).map(|second| format!("meanwhile {second}")))
-        .chain(["after".to_owned()])
+        .chain(["and on it goes".to_owned()])
         .map(|line| line + "\n")
         .collect();
     assert_eq!(output.text(), expected, "{output}");

@@ -65,7 +65,10 @@ fn submit_wait_and_logs_agree_on_every_code() {
 fn the_verdict_outlives_the_pod() {
     let namespace = namespace();
     namespace.template(&json!({"kwok.test/run": "500ms", "kwok.test/exit": "7", "kwok.test/log": "the last words\n"}));
-    let report = namespace.sandbox.command(["submit", "-s", "small", "--template", "template.json", "-o", "json", "flow.py"]).exits(7).json();
+    let mut submit = namespace.sandbox.prepare(["submit", "-s", "small", "--template", "template.json", "-o", "json", "flow.py"]);
+    let submitted = submit.env("SBRUN_KEEP_LOGS", "false").output().unwrap();
+    assert_eq!(submitted.status.code(), Some(7), "{}", String::from_utf8_lossy(&submitted.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&submitted.stdout).unwrap();
     let name = report["name"].as_str().unwrap();
     namespace.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0"]);
     eventually("the pod's end", || namespace.objects("pods").is_empty());
