@@ -74,7 +74,7 @@ out.flush()
         };
         let (expected, got) = (drop_stderr(&expected), drop_stderr(&output.stdout));
         let at = expected.iter().zip(&got).position(|(left, right)| left != right);
-        assert!(expected == got, "{} bytes instead of {}, the first difference at {at:?}", got.len(), expected.len());
+        assert!(expected == got, "{} bytes instead of {}, the first difference at {at:?}\n{}", got.len(), expected.len(), output.stderr);
     }
 }
 
