@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,7 +138,24 @@ func newRealTier() *cobra.Command {
 }
 
 // outside is `real` itself.
+// allowWatchers lets several clusters run at a time: each containerd and kubelet has a dozen inotify instances, of which Linux gives a
+// user 128, and containerd without one has no CRI.
+func allowWatchers() error {
+	const limit, wanted = "/proc/sys/fs/inotify/max_user_instances", 2048
+	raw, err := os.ReadFile(limit)
+	if err != nil {
+		return err
+	}
+	if now, err := strconv.Atoi(strings.TrimSpace(string(raw))); err != nil || now >= wanted {
+		return err
+	}
+	return os.WriteFile(limit, []byte(strconv.Itoa(wanted)), 0o644)
+}
+
 func (o *realTier) outside() error {
+	if err := allowWatchers(); err != nil {
+		fmt.Fprintln(os.Stderr, "several clusters may not fit:", err)
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("tier real needs root")
 	}

@@ -34,6 +34,8 @@ const ANSWER_WHILE_DRAINING: Duration = Duration::from_secs(40);
 const QUIET_WHILE_DRAINING: Duration = Duration::from_secs(8);
 /// How long a stream ended by the server waits for news that its container ended too.
 const END_NEWS: Duration = Duration::from_secs(1);
+/// The runtime says that a container has ended before it has written the last of its output down.
+const SETTLING: Duration = Duration::from_millis(250);
 /// A stream that lived this long was a good one.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// How long to try for the log of a container that has ended.
@@ -174,7 +176,8 @@ impl Reader {
             let why = match end {
                 StreamEnd::Unwanted => return None,
                 StreamEnd::Clean => {
-                    self.news(END_NEWS).await?;
+                    let ended = *self.state.borrow() == LogState::Ended;
+                    self.news(if ended { SETTLING } else { END_NEWS }).await?;
                     state = self.started().await?;
                     if state == LogState::Running {
                         trust = Trust::Twice;
