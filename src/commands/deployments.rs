@@ -13,8 +13,8 @@ use crate::{
     prefect::{Server, flow_runs::Deployment},
 };
 
-/// How long after the decision a run is due: its size has to be changed before a worker takes it up, and can be only once it is scheduled.
-const DUE_IN: SignedDuration = SignedDuration::from_secs(4);
+/// Later than any worker looks ahead (`--prefetch-seconds`, 10 unless told).
+const OUT_OF_SIGHT: SignedDuration = SignedDuration::from_secs(120);
 
 /// What a person types for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,12 +85,14 @@ pub async fn pool_of(server: &Server, deployment: &Deployment, name: &Deployment
 /// # Errors
 /// When the API refuses, or does not answer.
 pub async fn start_again(server: &Server, run: &FlowRun, size: Option<&str>) -> Result<FlowRun> {
-    server.schedule_again(&run.id, now() + DUE_IN).await?;
     if let Some(size) = size {
+        // Only a scheduled run takes other variables, and a worker that has seen it already starts it with the old ones.
+        server.schedule_again(&run.id, now() + OUT_OF_SIGHT).await?;
         let mut variables = run.job_variables.clone();
         variables.insert(SIZE_VARIABLE.to_owned(), Value::from(size));
         server.set_job_variables(&run.id, &variables).await?;
     }
+    server.schedule_again(&run.id, now()).await?;
     server.flow_run(&run.id).await?.ok_or_else(|| Error::failed(format!("flow run `{}` was deleted just now", run.name)))
 }
 

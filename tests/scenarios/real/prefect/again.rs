@@ -35,7 +35,7 @@ fn a_run_that_runs_out_of_memory_is_started_once_more_at_the_next_size() {
         let submit = ["submit", "--deployment", &deployment, "-s", "small", "--on-oom", "next-size", "--retries", "0", "-o", "json"];
         namespace.sandbox.command([&submit[..], more].concat())
     };
-    let words = ["size small ran out of memory", "once more at size large, with 1.17 GiB instead of 512 MiB"];
+    let words = ["size small ran out of memory", "once more at size large, with 1.2 GiB instead of 512 MiB"];
     let output = submit(&["-p", "memory_mib=700"]).exits(0).says(&words);
     let report = output.json();
     assert_eq!((&report["outcome"], &report["size"], &report["attempts"]), (&json!("succeeded"), &json!("large"), &json!(2)), "{report:#}");
