@@ -228,7 +228,7 @@ impl Server {
         self.orchestrate(id, name, &json!({"type": kind, "name": name, "message": message}), true).await
     }
 
-    /// Schedules a run that has ended for another start.
+    /// Schedules a run that has ended, or waits for a later start, for another one.
     pub async fn schedule_again(&self, id: &str, at: Timestamp) -> Result<()> {
         let name = "AwaitingRetry";
         let state = json!({"type": StateType::Scheduled, "name": name, "state_details": {"scheduled_time": at}});
