@@ -23,6 +23,15 @@ const SIZES: &str = "  small: {footprint: {cpu: 100m, memory: 128Mi}, descriptio
 
 const NO_TEMPLATE: &Value = &Value::Null;
 
+/// Returns a namespace of a team and its pool, with the sizes `small`, of which there is a machine, and `nowhere`.
+fn team() -> (Namespace, String) {
+    let mut namespace = kwok().namespace();
+    kwok().node("small-1", "small", "8", "32Gi");
+    namespace.map(&["small", "nowhere"], "");
+    let pool = prefect().team(&mut namespace, "reschedule");
+    (namespace, pool)
+}
+
 /// A namespace whose map has a pool of the same name.
 struct Pool {
     namespace: Namespace,

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
+use super::team;
 use crate::common::{
-    cluster::{Namespace, eventually, kwok},
+    cluster::{Namespace, eventually},
     door::{Answer, Door},
     prefect::{POD_API, prefect},
 };
@@ -23,10 +24,7 @@ struct Team {
 
 impl Team {
     fn new() -> Self {
-        let mut namespace = kwok().namespace();
-        kwok().node("small-1", "small", "8", "32Gi");
-        namespace.map(&["small", "nowhere"], "");
-        let pool = prefect().team(&mut namespace, "reschedule");
+        let (mut namespace, pool) = team();
         prefect().deployment(&pool, "work", &json!({}));
         let door = Door::before(&prefect().host());
         namespace.sandbox.set("PREFECT_API_URL", door.api());

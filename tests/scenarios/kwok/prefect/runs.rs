@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::team;
 use crate::common::{
-    cluster::{Namespace, eventually, kwok, proves},
+    cluster::{Namespace, eventually, proves},
     prefect::prefect,
 };
 
@@ -19,10 +20,7 @@ struct Team {
 
 impl Team {
     fn new() -> Self {
-        let mut namespace = kwok().namespace();
-        kwok().node("small-1", "small", "8", "32Gi");
-        namespace.map(&["small", "nowhere"], "");
-        let pool = prefect().team(&mut namespace, "reschedule");
+        let (namespace, pool) = team();
         let deployment = prefect().deployment(&pool, "work", &json!({}));
         Self { namespace, pool, deployment }
     }
