@@ -161,7 +161,11 @@ fn without_access_to_the_account_a_raise_is_told_until_its_machine_is_seen() {
     cloud().end_autoscaler();
     cloud().start_autoscaler_with(&["--group-refresh=1m"]); // as the real one: it does not see the machine that it asked for until then
     let name = submit(&namespace, &group);
-    let story = namespace.why(&name, "ScaleUp.Triggered");
+    let mut story = namespace.why(&name, "ScaleUp.Triggered");
+    // The status may show the group's new size a moment before the event says for which pod.
+    while story["phase"] == "pending" {
+        story = namespace.why(&name, "ScaleUp.Triggered");
+    }
     assert_eq!(story["phase"], "scaling_up", "{story:#}");
     assert!(story["evidence"][0]["text"].as_str().unwrap().starts_with("pod triggered scale-up: [{raised 0->1 "), "{story:#}");
     namespace.sandbox.command(["wait", &name]).exits(0).success();
