@@ -3,8 +3,7 @@
 
 Each round makes fresh jobs for each contender in turn (A B A B): Jobs as sbrun makes them, marked as complete, each with one pod that the
 garbage collector has to remove. No round begins before it has. kubectl is at its best here: built alone, its discovery cache warm, and told
-not to wait until it sees each object gone (`--wait=false`), as sbrun does not either. It deletes one after the other and, by itself, sends
-no more than 50 requests a second once the first 300 are gone.
+not to wait until it sees each object gone (`--wait=false`), as sbrun does not either. It deletes one after the other.
 
 For scale, and without a goal: kubectl twenty times at once, each on a twentieth of the jobs, which is what sbrun has under way; and the one
 request that deletes a whole collection, running jobs and changed ones too. Both are as fast as the server, which on a small machine has the
