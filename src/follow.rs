@@ -76,6 +76,17 @@ impl Controls {
     pub fn put_back(&mut self, control: Control) {
         self.put_back = Some(control);
     }
+
+    /// Returns whether one was put back, and nobody has obeyed it yet.
+    #[must_use]
+    pub fn has_put_back(&self) -> bool {
+        self.put_back.is_some()
+    }
+
+    /// Returns the one that was put back, which is not the next one any more.
+    pub fn take_back(&mut self) -> Option<Control> {
+        self.put_back.take()
+    }
 }
 
 impl From<mpsc::Receiver<Control>> for Controls {
@@ -144,7 +155,7 @@ pub enum Followed {
 ///
 /// Errors come from a view that cannot write, or from a cluster that refuses to answer for good; a cluster that does not
 /// answer is awaited.
-pub async fn follow<J, V>(job: &mut J, evidence: Evidence, options: FollowOptions, controls: Controls, view: V) -> Result<Followed>
+pub async fn follow<J, V>(job: &mut J, evidence: Evidence, options: FollowOptions, controls: &mut Controls, view: V) -> Result<Followed>
 where
     J: RunningJob,
     V: FnMut(JobEvent, Timestamp) -> Result<()>,

@@ -3,13 +3,16 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
+use super::interrupt::see_through;
 use crate::{
     environment::now,
     error::{Error, Result},
+    follow::Controls,
     model::{
         prefect::flow_run::{FlowRun, SIZE_VARIABLE, WorkPool},
         suggestion,
     },
+    output::ui::Ui,
     prefect::{Server, flow_runs::Deployment},
 };
 
@@ -83,8 +86,16 @@ pub async fn pool_of(server: &Server, deployment: &Deployment, name: &Deployment
 /// Starts a run that has ended again, at another size where one is named, and returns it as it is then.
 ///
 /// # Errors
-/// When the API refuses, or does not answer.
-pub async fn start_again(server: &Server, run: &FlowRun, size: Option<&str>) -> Result<FlowRun> {
+/// When the API refuses, or does not answer; in time, once there is an interruption.
+pub async fn start_again(server: &Server, run: &FlowRun, size: Option<&str>, controls: &mut Controls, ui: &mut Ui) -> Result<FlowRun> {
+    let (name, id) = (&run.name, &run.id);
+    see_through(schedule_again(server, run, size), controls, ui).await.unwrap_or_else(|| {
+        Err(Error::unreachable(format!("interrupted while flow run `{name}` was being started again: it may or may not start"))
+            .hinted(format!("`sbrun why {id}` tells how it is, `sbrun cancel {id}` ends it")))
+    })
+}
+
+async fn schedule_again(server: &Server, run: &FlowRun, size: Option<&str>) -> Result<FlowRun> {
     if let Some(size) = size {
         // Only a scheduled run takes other variables, and a worker that has seen it already starts it with the old ones.
         server.schedule_again(&run.id, now() + OUT_OF_SIGHT).await?;

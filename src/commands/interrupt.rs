@@ -1,6 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP while a job is followed.
 
-use std::time::Duration;
+use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -11,7 +11,10 @@ use crate::{
     error::{Error, Result},
     follow::{Control, Controls, machine::StopSignal},
     model::launch_plan::OnInterrupt,
-    output::{prompt, ui},
+    output::{
+        prompt,
+        ui::{self, Ui},
+    },
 };
 
 /// How long a cancelled job may take to end before sbrun leaves: a CI runner kills after 7.5 s and 2.5 s more.
@@ -21,6 +24,9 @@ const PATIENCE_ON_TERMINAL: Duration = Duration::from_secs(150);
 
 /// How long the loop may take to become quiet before a question is asked.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// How long what is under way when an interruption comes may take to come to its end: a CI runner gives 7.5 s.
+const LAST_MOMENT: Duration = Duration::from_secs(3);
 
 /// What an interruption means here.
 #[derive(Debug, Clone)]
@@ -137,6 +143,55 @@ impl Interruptions {
                 ui::give_terminal_back(); // whoever asks goes on waiting for a key
                 Control::Detach
             }
+        }
+    }
+}
+
+/// Waits for `doing`, which makes something elsewhere: an interruption does not take it back, since it may be done already, and only its
+/// answer tells. The interruption is put back, for whoever obeys it then. `None` when there is no answer in time.
+pub async fn see_through<T>(doing: impl Future<Output = T>, controls: &mut Controls, ui: &mut Ui) -> Option<T> {
+    let mut doing = pin!(doing);
+    let control = tokio::select! {
+        biased;
+        done = &mut doing => return Some(done),
+        control = controls.next() => control,
+    };
+    let mut done = None;
+    let decided = {
+        let mut answer = pin!(answered(control, controls, ui));
+        loop {
+            tokio::select! {
+                answer = &mut answer => break answer,
+                result = &mut doing, if done.is_none() => done = Some(result),
+            }
+        }
+    };
+    controls.put_back(decided);
+    match done {
+        None => tokio::time::timeout(LAST_MOMENT, doing).await.ok(),
+        done => done,
+    }
+}
+
+/// Returns what was decided by whoever is asked, who may take their time; nothing is drawn that could disturb the question.
+async fn answered(control: Control, controls: &mut Controls, ui: &mut Ui) -> Control {
+    let Control::Ask(quiet) = control else { return control };
+    ui.clear_progress();
+    drop(quiet);
+    controls.next().await
+}
+
+/// Waits for `doing`, which an interruption gives up: `None` then.
+pub async fn unless_interrupted<T>(doing: impl Future<Output = T>, controls: &mut Controls) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = doing => Some(done),
+        control = controls.next() => {
+            if let Control::Ask(quiet) = control {
+                drop(quiet);
+                controls.next().await;
+            }
+            None
         }
     }
 }

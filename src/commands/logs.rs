@@ -153,9 +153,9 @@ fn elsewhere(evidence: &Evidence) -> Option<String> {
 }
 
 async fn follow_to_the_end(job: &mut ClusterJob, evidence: Evidence, options: FollowOptions, mut view: FollowView, ui: &mut Ui) -> Result<ExitCode> {
-    let controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: options.follower.clone() }.listen()?;
+    let mut controls = Interruptions { without_terminal: OnInterrupt::Detach, can_ask: false, by: options.follower.clone() }.listen()?;
     let mut seen = options.earlier_attempts > 0;
-    let followed = follow(job, evidence, options, controls, |event, now| {
+    let followed = follow(job, evidence, options, &mut controls, |event, now| {
         seen |= matches!(event, JobEvent::Output(_));
         view.show(ui, event, now)?;
         if ui.is_closed() { Err(Error::failed("standard output was closed")) } else { Ok(()) }

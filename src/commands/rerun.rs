@@ -102,9 +102,10 @@ async fn repeat_and_launch(arguments: &RerunArgs, context: &Context, ui: &mut Ui
     if !read_here.is_empty() {
         ui.status(&format!("it gets {} from your environment, as the job was given", wording::list(&read_here)));
     }
-    let launched = match flow_run::reopen(&plan, context).await? {
-        Some(run) => Box::pin(run.launch(plan, &cluster, options, context, ui)).await?,
-        None => Box::pin(launch::on_cluster(plan, cluster, options, context, ui)).await?,
+    let mut controls = launch::interruptions(&plan, ui)?;
+    let launched = match flow_run::reopen(&plan, &mut controls, context, ui).await? {
+        Some(run) => Box::pin(run.launch(plan, &cluster, options, &mut controls, context, ui)).await?,
+        None => Box::pin(launch::on_cluster(plan, cluster, options, &mut controls, context, ui)).await?,
     };
     launched.conclude(ui, results)
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use args::SubmitArgs;
 
-use super::{context::Context, logs::open_log_file};
+use super::{context::Context, interrupt::unless_interrupted, logs::open_log_file};
 use crate::{
     error::{Error, Result},
     follow::machine::MachineJob,
@@ -100,14 +100,14 @@ async fn resolve_and_launch(arguments: &SubmitArgs, context: &Context, ui: &mut 
     if arguments.dry_run == Some(DryRun::Server) {
         return dry_run_on_server(&resolved.plan, cluster, ui).await;
     }
-    let mode = decided.settings.prefect.value;
     let Resolved { mut plan, .. } = resolved;
     let mut sizes = OtherSizes::new(arguments, &decided, context, cluster);
     let mut options = options;
+    let mut controls = launch::interruptions(&plan, ui)?;
     loop {
         let again = options.again()?;
-        let launched = Box::pin(tracking::launch(plan.clone(), intent.as_ref(), mode, cluster, options, context, ui)).await?;
-        match Box::pin(sizes.plan(&plan, &launched, ui)).await? {
+        let launched = Box::pin(tracking::launch(plan.clone(), intent.as_ref(), cluster, options, &mut controls, context, ui)).await?;
+        match unless_interrupted(Box::pin(sizes.plan(&plan, &launched, ui)), &mut controls).await.transpose()?.flatten() {
             Some(further) => (plan, options) = (further, again),
             None => return launched.conclude(ui, results),
         }

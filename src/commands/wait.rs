@@ -93,7 +93,7 @@ async fn wait_for_one(mut job: ClusterJob, evidence: Evidence, follower: &str, u
         Ok(())
     };
     let (Followed::Finished(end) | Followed::Detached(end) | Followed::Ending(end)) =
-        follow(&mut job, evidence, options, Controls::none(), view).await?;
+        follow(&mut job, evidence, options, &mut Controls::none(), view).await?;
     let (story, evidence) = *end;
     let ui = &mut **ui.borrow_mut();
     ui.clear_progress();

@@ -111,7 +111,7 @@ where
 
     /// Follows to the end. Whatever is under way, a control is heard at once: what it cuts off is begun anew, and everything that is
     /// changed outside may be asked for twice.
-    pub(super) async fn run(mut self, mut controls: Controls) -> Result<Followed> {
+    pub(super) async fn run(mut self, controls: &mut Controls) -> Result<Followed> {
         loop {
             let control = tokio::select! {
                 biased;
@@ -122,7 +122,7 @@ where
                 Control::Ask(quiet) => {
                     (self.view)(JobEvent::Asking, self.job.now())?;
                     quiet.send(()).ok(); // whoever waited in vain for it asks all the same
-                    self.wait_for_answer(&mut controls).await
+                    self.wait_for_answer(controls).await
                 }
                 decided => decided,
             };

@@ -23,6 +23,8 @@ pub(crate) enum Answer {
     Instead(u16, &'static str),
     /// The real server is asked, but its answer is lost: this status comes instead.
     After(u16, &'static str),
+    /// The real server's answer, so much later.
+    Late(Duration),
 }
 
 type Rule = Box<dyn FnMut(&str) -> Answer + Send>;
@@ -123,6 +125,11 @@ fn pass(stream: TcpStream, host: &str, rule: &Mutex<Rule>) -> Option<()> {
         Answer::Through => asked()?,
         Answer::Instead(status, text) => (status, text.to_owned()),
         Answer::After(status, text) => asked().map(|_| (status, text.to_owned()))?,
+        Answer::Late(by) => {
+            let answer = asked()?;
+            std::thread::sleep(by);
+            answer
+        }
     };
     let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
     // 204 has no body, and a length is no harm.

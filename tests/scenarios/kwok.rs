@@ -18,6 +18,7 @@ mod requests;
 mod secrets;
 mod setup;
 mod soak;
+mod state_files;
 mod submit;
 mod terminal;
 mod waiting;

@@ -5,7 +5,7 @@ use crate::{
     commands::{
         context::Context,
         deployments::{check_size, start_again},
-        interrupt::Interruptions,
+        interrupt::{Interruptions, see_through},
         submit::{
             launch::{LaunchOptions, Launched, to_the_end},
             result_file::ResultFile,
@@ -14,7 +14,7 @@ use crate::{
     },
     environment::now,
     error::{Error, Result},
-    follow::{Detail, FollowOptions, RunningJob, cluster::ClusterJob},
+    follow::{Controls, Detail, FollowOptions, RunningJob, cluster::ClusterJob},
     model::{
         diagnose::diagnose,
         evidence::Evidence,
@@ -55,7 +55,11 @@ pub(super) async fn rerun(
     let gone = || Error::rejected(format!("the work pool `{pool_name}` of flow run `{}` does not exist any more", run.name));
     let pool = server.work_pool_and_workers(&pool_name).await?.ok_or_else(gone)?;
     arguments.size.as_deref().map_or(Ok(()), |size| check_size(&pool, size))?;
-    let again = start_again(&server, run, arguments.size.as_deref()).await?;
+    let cluster = handle.cluster().clone();
+    let by = context.user(Some(&cluster)).await.name;
+    let without_terminal = if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach };
+    let mut controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: by.clone() }.listen()?;
+    let again = start_again(&server, run, arguments.size.as_deref(), &mut controls, ui).await?;
     let size = again.size().map(ToOwned::to_owned);
     let record = FlowRunRecord { run: again, pool: Some(pool), ..record };
     if ui.format() == Format::Name {
@@ -64,28 +68,29 @@ pub(super) async fn rerun(
     let block = submitted::flow_run_block(&record, size.as_deref(), false, ui.painter());
     ui.status(&block);
     let evidence = Evidence { flow_run: Sighting::Seen { value: record.clone(), at: now() }, ..Evidence::default() };
-    if options.detach {
+    if options.detach && !controls.has_put_back() {
         let report = JobReport::new(&evidence, &diagnose(&evidence, now()));
         return Launched::Detached(Box::new(report)).conclude(ui, results);
     }
-    let cluster = handle.cluster().clone();
     let map = context.map_of_jobs(&cluster).await;
-    let by = context.user(Some(&cluster)).await.name;
-    let without_terminal = if context.environment.ci().is_some() { OnInterrupt::Cancel } else { OnInterrupt::Detach };
-    let controls = Interruptions { without_terminal, can_ask: ui.can_prompt(), by: by.clone() }.listen()?;
     let keep = context.keep(None, &cluster)?;
     let mut job =
         ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &context.environment).sized_by(map, None).followed();
     let view = options.view(now(), ui);
-    to_the_end(&mut job, evidence, FollowOptions { keep, ..FollowOptions::new(by) }, controls, view, ui).await?.conclude(ui, results)
+    to_the_end(&mut job, evidence, FollowOptions { keep, ..FollowOptions::new(by) }, &mut controls, view, ui).await?.conclude(ui, results)
 }
 
 /// Opens the run of a tracked launch again, for its next Job.
 ///
 /// # Errors
 /// When the API cannot be asked: without the run in Prefect the engine has nothing to run.
-pub(super) async fn reopen(plan: &LaunchPlan, context: &Context) -> Result<Option<OpenRun>> {
+pub(super) async fn reopen(plan: &LaunchPlan, controls: &mut Controls, context: &Context, ui: &mut Ui) -> Result<Option<OpenRun>> {
     let Some(tracking) = &plan.tracking else { return Ok(None) };
     let message = format!("started again by {} with sbrun, as Job {}", plan.user.name, plan.name);
-    OpenRun::reopen(context.required_prefect()?, tracking, &message).await.map(Some)
+    let reopening = see_through(OpenRun::reopen(context.required_prefect()?, tracking, &message), controls, ui).await;
+    let unsure = || {
+        Err(Error::unreachable(format!("interrupted while flow run `{}` was being opened again: no Job was made", tracking.name))
+            .hinted("the same command opens it again, or finds it as it was"))
+    };
+    reopening.unwrap_or_else(unsure).map(Some)
 }

@@ -18,11 +18,11 @@ use crate::{
     commands::{
         context::Context,
         deployments::{DeploymentName, check_size, pool_of},
-        interrupt::Interruptions,
+        interrupt::{Interruptions, see_through, unless_interrupted},
     },
     environment::{self, now},
     error::{Error, Result},
-    follow::{FollowOptions, cluster::ClusterJob},
+    follow::{Controls, FollowOptions, cluster::ClusterJob},
     kubernetes::connect::Cluster,
     model::{
         diagnose::diagnose,
@@ -84,7 +84,12 @@ pub(super) async fn submit(
         return Ok(ExitCode::SUCCESS);
     }
     let started = now();
-    let created = server.create_run(&deployment.id, &run).await?;
+    let mut controls =
+        Interruptions { without_terminal: decided.settings.on_interrupt.value, can_ask: ui.can_prompt(), by: user.name.clone() }.listen()?;
+    let Some(created) = see_through(server.create_run(&deployment.id, &run), &mut controls, ui).await.transpose()? else {
+        return Err(Error::unreachable(format!("interrupted while a run of `{name}` was being made: it may or may not have been"))
+            .hinted("`sbrun list` shows it if there is one; with `--key` the same command leads to the same run"));
+    };
     let larger = larger::next_size(size.as_deref(), &pool, &decided);
     check_key(arguments.key.as_deref(), &run, larger, &created)?;
     let attached = created.created.is_some_and(|at| at < started - jiff::SignedDuration::from_secs(60)) || created.run_count > 0;
@@ -92,21 +97,25 @@ pub(super) async fn submit(
         FlowRunRecord { page: server.settings().flow_run_page(&created.id), run: created, deployment: Some(name.to_string()), pool: Some(pool) };
     announce(&record, size.as_deref(), attached, ui)?;
     let evidence = Evidence { flow_run: Sighting::Seen { value: record.clone(), at: started }, ..Evidence::default() };
-    let Some(cluster) = cluster.filter(|_| !options.detach) else {
+    // Only who follows a run can end it as was asked for.
+    let Some(cluster) = cluster.filter(|_| !options.detach || controls.has_put_back()) else {
         let report = JobReport::new(&evidence, &diagnose(&evidence, now()));
         return Launched::Detached(Box::new(report)).conclude(ui, results);
     };
     let follower = Follower { decided: &decided, user: &user, retries: arguments.retries, cluster: &cluster, server: &server, context };
     let further = options.again()?;
-    let launched = follower.follow(&record, evidence, options, ui).await?;
+    let launched = follower.follow(&record, evidence, options, &mut controls, ui).await?;
     let larger = match launched.out_of_memory() {
-        Some(left) => larger::find(left, &record, size.as_deref(), &follower, ui).await?,
+        Some(left) => {
+            let finding = larger::find(left, &record, size.as_deref(), &follower, ui);
+            unless_interrupted(finding, &mut controls).await.transpose()?.flatten()
+        }
         None => None,
     };
     match (launched, larger) {
         (Launched::Followed(left), Some(larger)) => {
-            let (record, evidence) = larger.start(*left, record, &server).await?;
-            follower.follow(&record, evidence, further, ui).await?.grown(larger.grown_from).conclude(ui, results)
+            let (record, evidence) = larger.start(*left, record, &server, &mut controls, ui).await?;
+            follower.follow(&record, evidence, further, &mut controls, ui).await?.grown(larger.grown_from).conclude(ui, results)
         }
         (launched, _) => launched.conclude(ui, results),
     }
@@ -124,10 +133,15 @@ struct Follower<'submission> {
 
 impl Follower<'_> {
     /// Follows a run to its end. The attempts that are known of it are over, and their output has been shown.
-    async fn follow(&self, record: &FlowRunRecord, evidence: Evidence, options: LaunchOptions, ui: &mut Ui) -> Result<Launched> {
+    async fn follow(
+        &self,
+        record: &FlowRunRecord,
+        evidence: Evidence,
+        options: LaunchOptions,
+        controls: &mut Controls,
+        ui: &mut Ui,
+    ) -> Result<Launched> {
         let settings = &self.decided.settings;
-        let interruptions = Interruptions { without_terminal: settings.on_interrupt.value, can_ask: ui.can_prompt(), by: self.user.name.clone() };
-        let controls = interruptions.listen()?;
         let keep = self.context.keep(Some(settings.keep_logs.value), self.cluster)?;
         let (cluster, server) = (self.cluster.clone(), self.server.clone());
         let mut job = ClusterJob::of_flow_run(cluster, server, &record.run, record.deployment.clone(), &self.context.environment)

@@ -1,13 +1,17 @@
 //! From a plan to its end: create, follow, judge, exit.
 
-use std::{cell::RefCell, fs::File, time::Duration};
+use std::{cell::RefCell, fs::File};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::result_file::ResultFile;
 use crate::{
-    commands::{context::Context, interrupt::Interruptions, submit::resolve::LOCAL},
+    commands::{
+        context::Context,
+        interrupt::{Interruptions, see_through},
+        submit::resolve::LOCAL,
+    },
     environment::{Environment, now},
     error::{Error, Result},
     follow::{Control, Controls, FollowOptions, Followed, Keep, RunningJob, cluster::ClusterJob, follow, machine::MachineJob},
@@ -64,9 +68,6 @@ struct Submitted<'launch> {
     attached: bool,
 }
 
-/// How long an interrupted submission may take to learn whether its Job was created: a CI runner gives 7.5 s.
-const LAST_MOMENT: Duration = Duration::from_secs(3);
-
 /// How a launch is shown.
 #[derive(Debug, Default)]
 pub struct LaunchOptions {
@@ -93,10 +94,10 @@ pub struct Left {
 pub enum Creation {
     /// It is there, and nobody follows it yet.
     Submitted(Box<Submission>),
-    /// It is there, and was ended or left to itself, as an interruption wanted: that has been said.
+    /// It was ended or left to itself, as an interruption wanted: that has been said.
     Interrupted {
-        /// The Job.
-        record: Box<JobRecord>,
+        /// The Job, unless the interruption came before there was any.
+        record: Option<Box<JobRecord>>,
         /// Its document.
         report: Box<JobReport>,
     },
@@ -110,7 +111,6 @@ pub struct Submission {
     pub created: Created,
     cluster: Cluster,
     started: Timestamp,
-    controls: Controls,
     options: LaunchOptions,
     keep: Option<Keep>,
     environment: Environment,
@@ -181,69 +181,69 @@ impl Launched {
 }
 
 /// Creates the Job of `plan`, and follows it to its end unless detached.
-pub async fn on_cluster(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
-    go_on(create(plan, cluster, options, context, ui).await?, ui).await
+pub async fn on_cluster(
+    plan: LaunchPlan,
+    cluster: Cluster,
+    options: LaunchOptions,
+    controls: &mut Controls,
+    context: &Context,
+    ui: &mut Ui,
+) -> Result<Launched> {
+    go_on(create(plan, cluster, options, controls, context, ui).await?, controls, ui).await
 }
 
 /// Creates the Job of `plan`, or attaches to the one of its key, and says so.
 ///
 /// # Errors
 /// When the server refuses, or does not answer.
-pub async fn create(plan: LaunchPlan, cluster: Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Creation> {
+pub async fn create(
+    plan: LaunchPlan,
+    cluster: Cluster,
+    options: LaunchOptions,
+    controls: &mut Controls,
+    context: &Context,
+    ui: &mut Ui,
+) -> Result<Creation> {
+    match controls.take_back() {
+        Some(Control::Cancel { .. }) => {
+            ui.status(&format!("cancelled before Job {} was made", plan.name));
+            return Ok(Creation::Interrupted { record: None, report: left_as(Outcome::Cancelled, &Evidence::default()) });
+        }
+        Some(other) => controls.put_back(other),
+        None => {}
+    }
     let started = now();
     let keep = context.keep(plan.keep_logs, &cluster)?;
     remember(&plan, &cluster, started, context, ui);
-    let mut controls = interruptions(&plan, ui).listen()?;
     ui.progress(&format!("submitting {}", plan.name));
-    let mut interruption = None;
-    let created = {
-        let creating = jobs::create(&cluster, &plan);
-        tokio::pin!(creating);
-        tokio::select! {
-            created = &mut creating => Some(created?),
-            // What is under way is not taken back: it may be done already, and only its answer tells.
-            control = controls.next() => {
-                interruption = Some(answered(control, &mut controls, ui).await);
-                tokio::time::timeout(LAST_MOMENT, &mut creating).await.ok().transpose()?
-            }
-        }
-    };
+    let created = see_through(jobs::create(&cluster, &plan), controls, ui).await.transpose()?;
     ui.clear_progress();
     let Some(created) = created else {
         return Err(Error::unreachable(format!("interrupted while submitting `{}`: it may or may not have been created", plan.name))
             .hinted(format!("look with `sbrun why {}`, end it with `sbrun cancel {}`", plan.name, plan.name)));
     };
-    if let Some(control) = interruption {
+    if let Some(control) = controls.take_back() {
         let report = interrupted(&created.record, control, &cluster, ui).await?;
-        return Ok(Creation::Interrupted { record: Box::new(created.record), report });
+        return Ok(Creation::Interrupted { record: Some(Box::new(created.record)), report });
     }
     if let Some(recorded) = created.record.plan.as_ref().filter(|recorded| recorded.name != plan.name || recorded.run_id != plan.run_id) {
         remember(recorded, &cluster, started, context, ui); // a key leads to a Job that is there already, or to a further attempt
     }
     announce(&plan, &created, &cluster, ui)?;
     warn_of_expiry(&plan, &cluster, ui);
-    Ok(Creation::Submitted(Box::new(Submission {
-        plan,
-        created,
-        cluster,
-        started,
-        controls,
-        options,
-        keep,
-        environment: context.environment.clone(),
-    })))
+    Ok(Creation::Submitted(Box::new(Submission { plan, created, cluster, started, options, keep, environment: context.environment.clone() })))
 }
 
 /// Follows a Job that was created to its end, unless detached.
 ///
 /// # Errors
 /// When it cannot be followed, or standard output cannot be written.
-pub async fn go_on(creation: Creation, ui: &mut Ui) -> Result<Launched> {
+pub async fn go_on(creation: Creation, controls: &mut Controls, ui: &mut Ui) -> Result<Launched> {
     let submission = match creation {
         Creation::Submitted(submission) => *submission,
         Creation::Interrupted { report, .. } => return Ok(Launched::Interrupted(report)),
     };
-    let Submission { plan, created, cluster, started, controls, options, keep, environment } = submission;
+    let Submission { plan, created, cluster, started, options, keep, environment } = submission;
     let Created { record, attached, age } = created;
     let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
     let mut job = ClusterJob::new(cluster, &record, &environment).aged(age).followed();
@@ -262,13 +262,13 @@ pub async fn go_on(creation: Creation, ui: &mut Ui) -> Result<Launched> {
 /// Runs `plan` on this machine to its end and returns the exit code of the verdict.
 pub async fn here(plan: LaunchPlan, mut job: MachineJob, options: LaunchOptions, ui: &mut Ui, results: &ResultFile) -> Result<ExitCode> {
     let interruptions = Interruptions { without_terminal: OnInterrupt::Cancel, can_ask: false, by: plan.user.name.clone() };
-    let controls = interruptions.listen_for(job.stop_signal())?;
+    let mut controls = interruptions.listen_for(job.stop_signal())?;
     if ui.format() == Format::Name {
         ui.line(plan.name.as_str())?;
     }
     let view = options.view(now(), ui);
     let follow_options = FollowOptions::new(plan.user.name.clone());
-    to_the_end(&mut job, Evidence::default(), follow_options, controls, view, ui).await?.conclude(ui, results)
+    to_the_end(&mut job, Evidence::default(), follow_options, &mut controls, view, ui).await?.conclude(ui, results)
 }
 
 /// Remembers the run on this machine before the first request, so that nothing launched is forgotten.
@@ -290,35 +290,32 @@ fn remember(plan: &LaunchPlan, cluster: &Cluster, now: Timestamp, context: &Cont
     files.prune(now);
 }
 
-fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Interruptions {
-    Interruptions { without_terminal: plan.on_interrupt, can_ask: ui.can_prompt(), by: plan.user.name.clone() }
+/// Returns what interruptions mean for the launch of `plan`, from now on.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub fn interruptions(plan: &LaunchPlan, ui: &Ui) -> Result<Controls> {
+    Interruptions { without_terminal: plan.on_interrupt, can_ask: ui.can_prompt(), by: plan.user.name.clone() }.listen()
 }
 
-/// Returns what was decided by whoever is asked, who may take their time; nothing is drawn that could disturb the question.
-async fn answered(control: Control, controls: &mut Controls, ui: &mut Ui) -> Control {
-    let Control::Ask(quiet) = control else { return control };
-    ui.clear_progress();
-    drop(quiet);
-    controls.next().await
+fn left_as(outcome: Outcome, evidence: &Evidence) -> Box<JobReport> {
+    Box::new(JobReport::new(evidence, &crate::model::diagnose::diagnose(evidence, now())).left_as(outcome))
 }
 
 /// An interruption while the Job was being created, which it now is: it is ended, or left to itself, as was asked for.
 async fn interrupted(record: &JobRecord, control: Control, cluster: &Cluster, ui: &mut Ui) -> Result<Box<JobReport>> {
-    let left_as = |outcome: Outcome| {
-        let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
-        Box::new(JobReport::new(&evidence, &crate::model::diagnose::diagnose(&evidence, now())).left_as(outcome))
-    };
+    let evidence = Evidence { job: Some(record.clone()), ..Evidence::default() };
     if let Control::Cancel { by, .. } = control {
         let ending = Ending { outcome: Outcome::Cancelled, reason: Reason::CancelledByUser.code().to_owned(), by, at: now(), message: None };
         jobs::end(cluster, record, &ending, Patience::CANCEL).await?;
         ui.status(&format!("cancelled {}", record.name));
-        return Ok(left_as(Outcome::Cancelled));
+        return Ok(left_as(Outcome::Cancelled, &evidence));
     }
     if record.leased {
         jobs::drop_lease(cluster, record, Patience::CANCEL).await?;
     }
     ui.status(&format!("{} goes on; `sbrun logs -f {}` follows it, `sbrun cancel {}` ends it", record.name, record.name, record.name));
-    Ok(left_as(Outcome::Detached))
+    Ok(left_as(Outcome::Detached, &evidence))
 }
 
 fn announce(plan: &LaunchPlan, created: &Created, cluster: &Cluster, ui: &mut Ui) -> Result<()> {
@@ -364,7 +361,7 @@ pub async fn to_the_end<J: RunningJob>(
     job: &mut J,
     evidence: Evidence,
     options: FollowOptions,
-    controls: Controls,
+    controls: &mut Controls,
     mut view: FollowView,
     ui: &mut Ui,
 ) -> Result<Launched> {

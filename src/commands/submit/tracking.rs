@@ -10,8 +10,9 @@ use super::{
     resolve::{Decided, Resolved},
 };
 use crate::{
-    commands::context::Context,
+    commands::{context::Context, interrupt::see_through},
     error::{Error, Result},
+    follow::Controls,
     kubernetes::{
         connect::Cluster,
         jobs::{self, Created},
@@ -49,6 +50,8 @@ pub struct Intent {
     entrypoint: String,
     parameters: BTreeMap<String, Value>,
     retries: Option<u32>,
+    /// Whether the flow must not run untracked.
+    is_required: bool,
 }
 
 /// Gives the pod of a Prefect flow what it needs to report to Prefect, where the instance map says it.
@@ -89,7 +92,9 @@ pub fn prepare(arguments: &SubmitArgs, decided: &Decided, resolved: &Resolved, c
         "it gets arguments, and Prefect's engine calls the function itself"
     } else if let Some(server) = server {
         let entrypoint = format!("{}:{}", resolved.plan.flow.file, flow.function);
-        return Ok(Some(Intent { server, flow, entrypoint, parameters, retries: arguments.retries }));
+        let retries = arguments.retries;
+        let is_required = mode == TrackingMode::Required || retries.is_some() || !parameters.is_empty();
+        return Ok(Some(Intent { server, flow, entrypoint, parameters, retries, is_required }));
     } else {
         "no Prefect API is known here (PREFECT_API_URL, or a profile)"
     };
@@ -138,7 +143,7 @@ impl Intent {
     ///
     /// # Errors
     /// When the API refuses, or does not answer.
-    pub async fn begin(&self, plan: &mut LaunchPlan, mode: TrackingMode, ui: &mut Ui) -> Result<Option<OpenRun>> {
+    pub async fn begin(&self, plan: &mut LaunchPlan, controls: &mut Controls, ui: &mut Ui) -> Result<Option<OpenRun>> {
         let key = plan.key.as_ref().map_or_else(|| plan.run_id.to_string(), |key| format!("{}/{key}", plan.namespace));
         let run = NewRun {
             name: Some(plan.name.to_string()),
@@ -148,10 +153,17 @@ impl Intent {
             idempotency_key: key,
             empirical_policy: self.retries.map(|retries| json!({"retries": retries})),
         };
-        let flow_run = match self.server.create_flow_run(&self.flow.name, &run).await {
-            Ok(flow_run) => flow_run,
-            Err(error) if mode == TrackingMode::Required || self.retries.is_some() || !self.parameters.is_empty() => return Err(error),
-            Err(error) => {
+        let flow_run = match see_through(self.server.create_flow_run(&self.flow.name, &run), controls, ui).await {
+            None => {
+                return Err(Error::unreachable(format!(
+                    "interrupted while flow run `{}` was being made in Prefect: it may or may not have been, and no Job was",
+                    plan.name
+                ))
+                .hinted("a run that Prefect has nevertheless stays PENDING there: delete it, or repeat the command with the same `--key`"));
+            }
+            Some(Ok(flow_run)) => flow_run,
+            Some(Err(error)) if self.is_required => return Err(error),
+            Some(Err(error)) => {
                 ui.warning(&format!("the flow is not tracked: {}", error.message()));
                 return Ok(None);
             }
@@ -185,19 +197,31 @@ impl OpenRun {
     ///
     /// # Errors
     /// When the Job cannot be created or followed.
-    pub async fn launch(self, plan: LaunchPlan, cluster: &Cluster, options: LaunchOptions, context: &Context, ui: &mut Ui) -> Result<Launched> {
-        let by = plan.user.name.clone();
-        let creation = launch::create(plan, cluster.clone(), options, context, ui).await;
-        match &creation {
-            Ok(Creation::Submitted(submission)) => self.note(&submission.created, cluster).await,
-            Ok(Creation::Interrupted { record, report }) if report.outcome == Some(Outcome::Cancelled) => {
-                let message = format!("cancelled by {by} with sbrun, as Job {} was made", record.name);
-                drop(self.server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await);
+    pub async fn launch(
+        self,
+        plan: LaunchPlan,
+        cluster: &Cluster,
+        options: LaunchOptions,
+        controls: &mut Controls,
+        context: &Context,
+        ui: &mut Ui,
+    ) -> Result<Launched> {
+        let (by, name) = (plan.user.name.clone(), plan.name.clone());
+        let creation = launch::create(plan, cluster.clone(), options, controls, context, ui).await;
+        let telling = async {
+            match &creation {
+                Ok(Creation::Submitted(submission)) => self.note(&submission.created, cluster).await,
+                Ok(Creation::Interrupted { report, .. }) if report.outcome == Some(Outcome::Cancelled) => {
+                    let message = format!("cancelled by {by} with sbrun, as Job {name} was made");
+                    drop(self.server.set_state(&self.id, StateType::Cancelled, "Cancelled", &message).await);
+                }
+                Ok(Creation::Interrupted { record: Some(record), .. }) => self.note_job(record).await,
+                Ok(Creation::Interrupted { record: None, .. }) => {}
+                Err(error) => self.abandon(cluster, error.message()).await,
             }
-            Ok(Creation::Interrupted { record, .. }) => self.note_job(record).await,
-            Err(error) => self.abandon(cluster, error.message()).await,
-        }
-        launch::go_on(creation?, ui).await
+        };
+        see_through(telling, controls, ui).await;
+        launch::go_on(creation?, controls, ui).await
     }
 
     /// Notes the Job of the run, unless the key has led to one that is of another.
@@ -242,18 +266,18 @@ impl OpenRun {
 pub async fn launch(
     mut plan: LaunchPlan,
     intent: Option<&Intent>,
-    mode: TrackingMode,
     cluster: &Cluster,
     options: LaunchOptions,
+    controls: &mut Controls,
     context: &Context,
     ui: &mut Ui,
 ) -> Result<Launched> {
     let run = match intent {
-        Some(intent) => intent.begin(&mut plan, mode, ui).await?,
+        Some(intent) => intent.begin(&mut plan, controls, ui).await?,
         None => None,
     };
     match run {
-        Some(run) => run.launch(plan, cluster, options, context, ui).await,
-        None => launch::on_cluster(plan, cluster.clone(), options, context, ui).await,
+        Some(run) => run.launch(plan, cluster, options, controls, context, ui).await,
+        None => launch::on_cluster(plan, cluster.clone(), options, controls, context, ui).await,
     }
 }

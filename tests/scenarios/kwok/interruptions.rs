@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     cluster::{Namespace, eventually, kwok},
+    fault_proxy::{Fault, FaultProxy, Rule},
     line::Line,
     sandbox::{Output, Running, noise},
 };
@@ -329,4 +330,63 @@ fn without_any_of_the_three_streams_everything_goes_on() {
         let result: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         assert_eq!(result["outcome"], "succeeded", "{closed}");
     }
+}
+
+#[test]
+fn a_signal_at_any_moment_of_any_other_command_loses_nothing_and_makes_nothing_twice() {
+    let mut namespace = namespace("1h");
+    // Every request takes its time, so that a signal falls between and into all of them.
+    let proxy = FaultProxy::before(&mut namespace);
+    proxy.rule(Rule::new("", "", Fault::Delay(Duration::from_millis(60))).times(usize::MAX));
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().cycle();
+    let cases: Vec<(&str, Signal, u64)> = ["wait", "cancel", "clean", "rerun"]
+        .iter()
+        .flat_map(|what| (0..9).map(move |step| (*what, step * 90)))
+        .zip(signals)
+        .map(|((what, moment), signal)| (what, signal, moment))
+        .collect();
+    for_each(&cases, |(what, signal, moment)| {
+        let case = format!("{what}-{signal}-{moment}").to_lowercase();
+        let label = format!("case={case}");
+        let submit = ["submit", "-d", "-s", "interrupted", "--template", "template.json", "--label", &label, "-o", "name", "flow.py"];
+        let name = namespace.sandbox.command(submit).exits(0).text().trim().to_owned();
+        let sbrun = |arguments: &[&str]| namespace.sandbox.command(arguments);
+        if matches!(*what, "clean" | "rerun") {
+            sbrun(&["cancel", "--wait", &name]).success();
+        }
+        let running = Running::of(&mut namespace.sandbox.prepare([*what, &name]));
+        std::thread::sleep(Duration::from_millis(*moment));
+        running.signal(*signal);
+        let start = Instant::now();
+        let output = running.finish();
+        let complain = |why: &str| Err(format!("{why}; Jobs {:#?}\n{output}", jobs_of(&namespace, &case)));
+        if start.elapsed() > RUNNER_WAITS {
+            return complain("it took too long");
+        }
+        let (said, jobs) = (last_lines(&output), jobs_of(&namespace, &case));
+        let killed = output.code < 0;
+        match *what {
+            "wait" if !(killed || output.code == 130 && said.contains("go on")) => complain("it does not say that the job goes on"),
+            "wait" if jobs.len() != 1 || is_over(&jobs[0]) => complain("who waits ends nothing"),
+            "cancel" if !(killed || output.code == 0 && said.contains("cancelled")) => complain("it does not say what became of it"),
+            "cancel" => {
+                let again = sbrun(&["cancel", "--wait", &name]).exits(0);
+                let story = sbrun(&["why", &name, "-o", "json"]).exits(0).json();
+                if story["outcome"] == "cancelled" { Ok(()) } else { complain(&format!("not cancelled by the second time: {again}")) }
+            }
+            "clean" if !killed && !jobs.is_empty() && output.code == 0 => complain("it says that it is done"),
+            "clean" => {
+                drop(sbrun(&["clean", &name])); // it may be gone already
+                eventually("the Job is removed", || jobs_of(&namespace, &case).is_empty());
+                Ok(())
+            }
+            // The Job of before is there, too.
+            "rerun" if jobs.len() > 2 => complain("more than one further Job"),
+            "rerun" if killed && jobs.len() == 2 => complain("ended by the signal although there is a Job"),
+            "rerun" if !(killed || output.code == 130 && said.contains("goes on") && jobs.len() == 2) => {
+                complain("it does not say what became of it")
+            }
+            _ => Ok(()),
+        }
+    });
 }

@@ -7,6 +7,7 @@ use crate::{
         submit::{launch::Left, other_size::SETTLE, resolve::Decided},
     },
     error::Result,
+    follow::Controls,
     kubernetes::jobs,
     model::{
         evidence::Evidence,
@@ -69,8 +70,15 @@ impl Larger {
     ///
     /// # Errors
     /// When the API refuses, or does not answer.
-    pub(super) async fn start(&self, left: Left, record: FlowRunRecord, server: &Server) -> Result<(FlowRunRecord, Evidence)> {
-        let run = start_again(server, &record.run, Some(&self.size.0)).await?;
+    pub(super) async fn start(
+        &self,
+        left: Left,
+        record: FlowRunRecord,
+        server: &Server,
+        controls: &mut Controls,
+        ui: &mut Ui,
+    ) -> Result<(FlowRunRecord, Evidence)> {
+        let run = start_again(server, &record.run, Some(&self.size.0), controls, ui).await?;
         let record = FlowRunRecord { run, ..record };
         let flow_run = Sighting::Seen { value: record.clone(), at: crate::environment::now() };
         Ok((record, Evidence { flow_run, attempts: left.evidence.attempts, ..Evidence::default() }))

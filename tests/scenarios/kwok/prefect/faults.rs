@@ -1,6 +1,15 @@
 //! A Prefect API that refuses, is overloaded, goes away and comes back, or is too old; a template that somebody broke. The server is the
 //! real one; a door before it says what a server with a password, under load or of another version would (`tests/common/door.rs`).
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::team;
@@ -8,6 +17,7 @@ use crate::common::{
     cluster::{Namespace, eventually},
     door::{Answer, Door},
     prefect::{POD_API, prefect},
+    sandbox::{Output, Running},
 };
 
 /// The words of a real server with PREFECT_SERVER_API_AUTH_STRING, and of one whose database is locked.
@@ -143,4 +153,78 @@ fn a_tracked_launch_that_comes_to_nothing_does_not_stay_pending() {
     drop(other(&["--prefect", "off", "-e", &api, "-d"]).exits(0));
     drop(other(&["-d"]).exits(0).says(&["attached"]));
     assert_eq!(runs(), ["CRASHED", "CRASHED"]);
+}
+
+/// Decides that answers to requests like this come so late, and returns what says whether there was any.
+fn late(door: &Door, request: &'static str, by: Duration) -> Arc<AtomicBool> {
+    let heard = Arc::new(AtomicBool::new(false));
+    let told = heard.clone();
+    door.decide(move |asked| {
+        if !asked.contains(request) {
+            return Answer::Through;
+        }
+        told.store(true, Ordering::SeqCst);
+        Answer::Late(by)
+    });
+    heard
+}
+
+/// Sends the signal as soon as Prefect has been asked, and returns how sbrun ended, within what a CI runner grants.
+#[track_caller]
+fn interrupted(running: Running, signal: Signal, heard: &AtomicBool) -> Output {
+    eventually("Prefect was asked", || heard.load(Ordering::SeqCst));
+    running.signal(signal);
+    let start = Instant::now();
+    let output = running.finish();
+    assert!(start.elapsed() < Duration::from_millis(7500), "{:?}: {output}", start.elapsed());
+    output
+}
+
+#[test]
+fn a_signal_while_a_deployments_run_is_being_made() {
+    let team = Team::new();
+    let start = |then: &'static str, more: &[&str]| {
+        let submit = team.deployed(&[&["--on-interrupt", then, "-o", "json"], more].concat()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        team.namespace.sandbox.start(&submit)
+    };
+    let newest = || prefect().runs_of(&team.pool).pop().unwrap();
+    // The answer comes in time: the run is known, and is left or ended as that was wanted.
+    let heard = late(&team.door, "create_flow_run", Duration::from_secs(1));
+    let output = interrupted(start("detach", &["--key", "left"]), Signal::SIGINT, &heard).exits(130).says(&["goes on"]);
+    assert_eq!((&output.json()["outcome"], &output.json()["name"]), (&json!("detached"), &newest()["id"]), "{output}");
+    assert_eq!(prefect().runs_of(&team.pool).len(), 1);
+    for (key, more) in [("ended", vec![]), ("ended-detached", vec!["-d"])] {
+        let heard = late(&team.door, "create_flow_run", Duration::from_secs(1));
+        let output = interrupted(start("cancel", &[&["--key", key], more.as_slice()].concat()), Signal::SIGTERM, &heard).exits(143);
+        assert_eq!(output.json()["outcome"], "cancelled", "{output}");
+        let run = prefect().flow_run(output.json()["name"].as_str().unwrap());
+        assert_eq!(run["state_type"], "CANCELLED", "{run:#}\n{output}");
+    }
+    // It does not: nobody can say whether there is a run.
+    let heard = late(&team.door, "create_flow_run", Duration::from_secs(30));
+    drop(interrupted(start("cancel", &["--key", "unsure"]), Signal::SIGTERM, &heard).exits(69).says(&["may or may not have been", "--key"]));
+}
+
+#[test]
+fn a_signal_while_the_run_of_a_tracked_flow_is_being_made() {
+    let team = Team::new();
+    let flow = format!("etl-{}", team.pool);
+    team.namespace.sandbox.write("flow.py", format!("from prefect import flow\n\n@flow(name='{flow}')\ndef etl():\n    print('hello')\n"));
+    let start = |then: &str| team.namespace.sandbox.start(["submit", "-s", "nowhere", "--on-interrupt", then, "-o", "json", "flow.py"]);
+    let states = || {
+        let runs = prefect().call("POST", "/flow_runs/filter", &json!({"flows": {"name": {"any_": [&flow]}}}));
+        runs.as_array().unwrap().iter().map(|run| run["state_type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let heard = late(&team.door, "POST /api/flow_runs/", Duration::from_secs(1));
+    let output = interrupted(start("cancel"), Signal::SIGTERM, &heard).exits(143).says(&["before Job"]);
+    assert_eq!((&output.json()["outcome"], states()), (&json!("cancelled"), vec!["CANCELLED".to_owned()]), "{output}");
+    assert_eq!(team.namespace.objects("jobs"), Vec::<Value>::new(), "nothing that could buy a machine");
+    let heard = late(&team.door, "POST /api/flow_runs/", Duration::from_secs(30));
+    drop(interrupted(start("cancel"), Signal::SIGTERM, &heard).exits(69).says(&["may or may not have been", "no Job was"]));
+    assert_eq!(team.namespace.objects("jobs"), Vec::<Value>::new());
+    // Whoever is only left goes on: the Job is made, and Prefect knows it.
+    let heard = late(&team.door, "POST /api/flow_runs/", Duration::from_secs(1));
+    let output = interrupted(start("detach"), Signal::SIGINT, &heard).exits(130).says(&["goes on"]);
+    let jobs = team.namespace.objects("jobs");
+    assert_eq!((jobs.len(), &jobs[0]["metadata"]["name"]), (1, &output.json()["name"]), "{output}");
 }
